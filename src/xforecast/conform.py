@@ -1,0 +1,552 @@
+"""A Dataset as the spec wants it, or every mismatch at once.
+
+What is reversible (names, order, orientation, longitude convention, units, packing, anomalies from the
+spec's own climatology) is repaired, and a `Source` remembers how to undo it. What is lossy is refused
+with the name of the function that does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xforecast import units
+from xforecast.errors import InvalidOption
+from xforecast.find import AXES, Ambiguous, find_axis, find_variable, is_anomaly
+from xforecast.report import Report
+from xforecast.spec import DataSpec, Grid, Variable, node_spacing
+from xforecast.starts import Starts, select_starts
+from xforecast.timestep import is_cftime, months_of
+
+__all__ = ["Conformed", "Source", "as_dataset", "conform", "match_climatology"]
+
+PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
+METRES = "m"
+
+
+@dataclass(frozen=True)
+class Source:
+    """How the data looked when they came, so that a forecast can go back the same way.
+
+    Parameters
+    ----------
+    names : mapping
+        Spec name to the name in the data, for each variable.
+    attrs : mapping
+        Spec name to the variable's attributes.
+    anomalies : mapping
+        Spec name to whether the data were anomalies.
+    y_dim, x_dim : str
+        Names of the spatial dimensions.
+    y_index, x_index : numpy.ndarray
+        Position in the data of each of the model's rows and columns.
+    coords : xarray.Dataset
+        Every coordinate that does not vary in time, cut to the forecast's cells, in the data's order.
+    extras : xarray.Dataset
+        Bounds and grid mappings that the coordinates and variables refer to.
+    dataset_attrs : mapping
+        The Dataset's own attributes.
+    """
+
+    names: Mapping[str, Hashable]
+    attrs: Mapping[str, dict[str, Any]]
+    anomalies: Mapping[str, bool]
+    y_dim: Hashable
+    x_dim: Hashable
+    y_index: np.ndarray
+    x_index: np.ndarray
+    coords: xr.Dataset
+    dataset_attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """Data that fit a spec: dims (time, y, x), the spec's names and units, missing values kept.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        The variables; for a variable with a climatology, anomalies.
+    source : Source
+        The way back.
+    starts : Starts
+        The forecasts to make.
+    report : Report
+        Repairs and warnings met on the way.
+    """
+
+    dataset: xr.Dataset
+    source: Source
+    starts: Starts
+    report: Report
+
+
+@dataclass
+class _Found:
+    """What is known of one variable while it is being checked."""
+
+    name: Hashable
+    array: xr.DataArray
+    anomaly: bool = False
+    convert: units.Linear = field(default_factory=lambda: units.Linear(1.0, 0.0))
+
+
+def conform(
+    ds: xr.Dataset | xr.DataArray,
+    spec: DataSpec,
+    *,
+    init: object = None,
+    variables: Mapping[str, Hashable] | None = None,
+    against: str = "the spec",
+) -> Conformed | Report:
+    """Make data fit a spec.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset or xarray.DataArray
+        CF-compliant data with a time and two spatial dimensions, in any order and orientation.
+    spec : DataSpec
+        What is wanted.
+    init : optional
+        Which forecasts to make; see `xforecast.forecast`.
+    variables : mapping, optional
+        Spec name to the name in the data, where the search by CF attributes would not find it.
+    against : str
+        What to call the spec in messages.
+
+    Returns
+    -------
+    Conformed or Report
+        The data with the way back, or, when they do not fit, the report that says why.
+    """
+    report = Report(against)
+    ds = _described_by_dataset(_decoded(as_dataset(ds, spec), report), report)
+    found = {wanted.name: _variable(ds, wanted, variables or {}, report) for wanted in spec.variables}
+    _unknown_mapping(variables or {}, spec, report)
+    present = {name: entry for name, entry in found.items() if entry is not None}
+    if not present:
+        return report
+    dims = _dimensions(present, report)
+    if dims is None:
+        return report
+    for name, entry in present.items():
+        entry.anomaly = _quantity(entry, spec[name], report)
+        entry.convert = _units(entry, spec[name], report)
+    reference = next(iter(present.values())).array
+    cells = _cells(reference, dims, spec.grid, report)
+    times = _times(reference, dims["time"], report)
+    starts = None if times is None else select_starts(times[0], spec, init, report)
+    if not report.ok or cells is None or times is None or starts is None:
+        return report
+    order = times[1]
+    ready = {name: _prepare(entry, spec[name], dims, order, cells) for name, entry in present.items()}
+    dataset = xr.Dataset({name: ready[name] for name in (variable.name for variable in spec.variables)})
+    return Conformed(dataset, _source(ds, present, dims, cells), starts, report)
+
+
+def as_dataset(data: xr.Dataset | xr.DataArray, spec: DataSpec) -> xr.Dataset:
+    """A Dataset from either; an unnamed array is taken for the spec's only variable."""
+    if isinstance(data, xr.Dataset):
+        return data
+    if isinstance(data, xr.DataArray):
+        return data.to_dataset(name=data.name if data.name is not None else spec.variables[0].name)
+    raise InvalidOption(
+        "data",
+        type(data).__name__,
+        "an xarray Dataset or DataArray",
+        "xarray.DataArray(array, dims=..., coords=...)",
+    )
+
+
+# ------------------------------------------------------------------ variables
+
+
+def _decoded(ds: xr.Dataset, report: Report) -> xr.Dataset:
+    """Packed integers and encoded times as values, when the file was opened undecoded."""
+    packed = any(key in variable.attrs for variable in ds.variables.values() for key in PACKING)
+    encoded = any(
+        " since " in str(variable.attrs.get("units", "")) and variable.dtype.kind in "iuf"
+        for variable in ds.variables.values()
+    )
+    if not (packed or encoded):
+        return ds
+    report.repair("encoding", "decoded packed values or times by their CF attributes")
+    return xr.decode_cf(ds)
+
+
+def _described_by_dataset(ds: xr.Dataset, report: Report) -> xr.Dataset:
+    """Attributes of the only variable, when the file put them on the Dataset instead."""
+    if len(ds.data_vars) != 1:
+        return ds
+    name = next(iter(ds.data_vars))
+    astray = {
+        key: ds.attrs[key]
+        for key in ("standard_name", "units")
+        if key in ds.attrs and key not in ds[name].attrs
+    }
+    if not astray:
+        return ds
+    report.repair("attributes", f"{name}: took {', '.join(astray)} from the Dataset's attributes")
+    described = ds.assign({name: ds[name].assign_attrs(astray)})
+    return described.drop_attrs(deep=False).assign_attrs(
+        {key: value for key, value in ds.attrs.items() if key not in astray}
+    )
+
+
+def _variable(ds: xr.Dataset, wanted: Variable, mapping: Mapping, report: Report) -> _Found | None:
+    listing = ", ".join(_described(ds, name) for name in ds.data_vars) or "no data variable at all"
+    example = f'pass variables={{"{wanted.name}": "<name in your data>"}}'
+    if wanted.name in mapping:
+        name = mapping[wanted.name]
+        if name not in ds:
+            report.error(
+                "variable", f"variables= names {name!r}, which is not in the data; found {listing}", example
+            )
+            return None
+        return _Found(name, ds[name])
+    try:
+        match = find_variable(ds, wanted)
+    except Ambiguous as several:
+        names = " and ".join(several.candidates)
+        report.error(
+            "variable",
+            f"several candidates for {wanted.name!r}: {names}",
+            f'pass variables={{"{wanted.name}": "{several.candidates[0]}"}}',
+        )
+        return None
+    if match is None:
+        known_as = (
+            f"standard_name {wanted.standard_names[0]!r}"
+            if wanted.standard_names
+            else f"name {wanted.name!r}"
+        )
+        report.error("variable", f"no variable with {known_as}; found {listing}", example)
+        return None
+    return _Found(match, ds[match])
+
+
+def _described(ds: xr.Dataset, name: Hashable) -> str:
+    standard_name = ds[name].attrs.get("standard_name")
+    return f"{name} ({standard_name})" if standard_name else f"{name}"
+
+
+def _unknown_mapping(mapping: Mapping, spec: DataSpec, report: Report) -> None:
+    names = [variable.name for variable in spec.variables]
+    for key in mapping:
+        if key not in names:
+            report.error(
+                "variable", f"variables= has the key {key!r}, which the model does not take", f"keys: {names}"
+            )
+
+
+def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable] | None:
+    """Names of the time, y and x dimensions, the same for all variables; extra ones of length 1 squeezed."""
+    located: dict[str, dict[str, Hashable]] = {}
+    for entry in found.values():
+        axes: dict[str, Hashable] = {}
+        for axis, facts in AXES.items():
+            try:
+                dim = find_axis(entry.array, axis)
+            except Ambiguous as several:
+                report.error(
+                    axis,
+                    f"{entry.name}: several candidates for the {axis} axis: {several.candidates}",
+                    "set the attribute axis='T', 'Y' or 'X' on the right coordinate",
+                )
+                return None
+            if dim is None:
+                report.error(
+                    axis,
+                    f"{entry.name}: no {axis} axis among dimensions {entry.array.dims}",
+                    f"give its coordinate the standard_name {facts['standard_names'][0]!r}"
+                    + (" and dates, for example with xarray.decode_cf" if axis == "time" else ""),
+                )
+            else:
+                axes[axis] = dim
+        if len(axes) < 3:
+            return None
+        extra = [dim for dim in entry.array.dims if dim not in axes.values()]
+        if long := [dim for dim in extra if entry.array.sizes[dim] > 1]:
+            sizes = ", ".join(f"{dim} ({entry.array.sizes[dim]})" for dim in long)
+            report.error(
+                "dimensions",
+                f"{entry.name}: unexpected dimensions {sizes}",
+                f"choose one, for example ds.isel({long[0]}=0)",
+            )
+            return None
+        if extra:
+            report.repair("dimensions", f"{entry.name}: left out {extra} of length 1")
+            entry.array = entry.array.squeeze(extra)
+        located[str(entry.name)] = axes
+    first = next(iter(located.values()))
+    if any(axes != first for axes in located.values()):
+        report.error(
+            "dimensions", f"the variables lie on different axes: {located}", "put them on one grid first"
+        )
+        return None
+    return first
+
+
+def _quantity(entry: _Found, wanted: Variable, report: Report) -> bool:
+    """Whether the data are anomalies."""
+    anomaly = is_anomaly(entry.array, str(entry.name))
+    if anomaly and not wanted.anomaly:
+        report.error(
+            "quantity",
+            f"{entry.name}: found an anomaly, wanted {wanted.name} itself",
+            "add the climatology that was subtracted",
+        )
+    return anomaly
+
+
+def _units(entry: _Found, wanted: Variable, report: Report) -> units.Linear:
+    unchanged = units.Linear(1.0, 0.0)
+    attr = entry.array.attrs.get("units")
+    correct = f"ds[{str(entry.name)!r}].attrs['units'] = {wanted.units!r} if that is what they are"
+    if attr is None:
+        report.error("units", f"{entry.name}: no units, wanted {wanted.units!r} or convertible", correct)
+        return unchanged
+    attr = str(attr)
+    if not units.known(attr):
+        report.error(
+            "units", f"{entry.name}: unknown unit {attr!r}, wanted {wanted.units!r} or convertible", correct
+        )
+        return unchanged
+    if not units.compatible(attr, wanted.units):
+        report.error(
+            "units",
+            f"{entry.name}: {attr!r} cannot be converted to {wanted.units!r}",
+            "convert the data, or name another variable with variables=",
+        )
+        return unchanged
+    convert = units.conversion(attr, wanted.units, difference=entry.anomaly)
+    if not convert.is_identity:
+        report.repair("units", f"{entry.name}: {attr} to {wanted.units}")
+    return convert
+
+
+# ------------------------------------------------------------------ cells
+
+
+def _cells(array: xr.DataArray, dims: Mapping[str, Hashable], grid: Grid, report: Report):
+    """Positions in the data of the model's rows and columns, or None."""
+    y = _positions(array, dims["y"], "y", grid, report)
+    x = _positions(array, dims["x"], "x", grid, report)
+    if y is None or x is None:
+        return None
+    for axis, index in (("y", y), ("x", x)):
+        size = array.sizes[dims[axis]]
+        if len(index) < size:
+            report.repair("grid", f"{dims[axis]}: cropped from {size} to the model's {len(index)} cells")
+    return y, x
+
+
+def _positions(
+    array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, report: Report
+) -> np.ndarray | None:
+    size = array.sizes[dim]
+    wanted_size = grid.shape[0 if axis == "y" else 1]
+    if grid.kind == "pixel":
+        return _same_size(np.arange(size), dim, wanted_size, report)
+    if dim not in array.coords or array[dim].ndim != 1 or array[dim].dtype.kind not in "iuf":
+        report.error("grid", f"{dim}: no coordinate values in one dimension", _regrid(report))
+        return None
+    values = array[dim].values.astype(float)
+    if grid.kind == "projected":
+        values = _in_metres(array[dim], values, report)
+        if values is None:
+            return None
+    if grid.spacing is None:
+        return _same_size(np.argsort(values), dim, wanted_size, report)
+    nodes = grid.y if axis == "y" else grid.x
+    spacing = grid.spacing[0 if axis == "y" else 1]
+    cyclic = grid.kind == "latlon" and axis == "x"
+    if not _right_spacing(values, dim, spacing, grid, cyclic, report):
+        return None
+    if nodes is None:
+        return _same_size(np.argsort(values), dim, wanted_size, report)
+    return _nearest(values, np.asarray(nodes), dim, spacing * max(grid.tolerance, 1e-3), cyclic, report)
+
+
+def _same_size(index: np.ndarray, dim: Hashable, wanted: int, report: Report) -> np.ndarray | None:
+    if len(index) == wanted:
+        return index
+    remedy = f"ds.isel({dim}=slice({wanted})) or another window" if len(index) > wanted else "a larger window"
+    report.error("grid", f"{dim}: {len(index)} cells, wanted {wanted}", remedy)
+    return None
+
+
+def _in_metres(coordinate: xr.DataArray, values: np.ndarray, report: Report) -> np.ndarray | None:
+    unit = str(coordinate.attrs.get("units", METRES))
+    if not units.compatible(unit, METRES):
+        report.error(
+            "grid", f"{coordinate.name}: units {unit!r}, wanted a length on a map projection", _regrid(report)
+        )
+        return None
+    return units.conversion(unit, METRES)(values)
+
+
+def _right_spacing(values, dim, wanted: float, grid: Grid, cyclic: bool, report: Report) -> bool:
+    if values.size < 2:
+        return True
+    # The jump where a -180..180 axis is written as 0..360 is no spacing; the median passes over it.
+    found = node_spacing(np.sort(values % 360) if cyclic else values)
+    if abs(found / wanted - 1) <= grid.tolerance:
+        return True
+    unit = "degrees" if grid.kind == "latlon" else "m"
+    report.error("grid", f"{dim}: spacing {found:g} {unit}, wanted {wanted:g}", _regrid(report))
+    return False
+
+
+def _nearest(values, nodes, dim, tolerance: float, cyclic: bool, report: Report) -> np.ndarray | None:
+    distance = np.abs(values[None, :] - nodes[:, None])
+    if cyclic:
+        distance = distance % 360
+        distance = np.minimum(distance, 360 - distance)
+    index = distance.argmin(axis=1)
+    missing = nodes[distance.min(axis=1) > tolerance]
+    if not missing.size:
+        return index
+    covers = f"{values.min():g} to {values.max():g}"
+    if missing.size == nodes.size:
+        shifted = f"cells at {', '.join(f'{value:g}' for value in values[:3])} ..."
+        report.error(
+            "grid",
+            f"{dim}: none of the model's cells; found {shifted}, wanted {nodes.min():g} to {nodes.max():g}",
+            _regrid(report),
+        )
+    else:
+        report.error(
+            "grid",
+            f"{dim}: found {covers}, wanted {nodes.min():g} to {nodes.max():g}; "
+            f"missing {', '.join(f'{value:g}' for value in missing[:6])}{' ...' if missing.size > 6 else ''}",
+            "open the whole region, or " + _regrid(report),
+        )
+    return None
+
+
+def _regrid(report: Report) -> str:
+    return f"xforecast.regrid(ds, like={report.against!r})"
+
+
+# ------------------------------------------------------------------ time
+
+
+def _times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarray, np.ndarray] | None:
+    """Sorted stamps and the order that sorts them, or None."""
+    if array.sizes[dim] == 0:
+        report.error("time", f"{dim}: no steps at all", "check the selection that was made before")
+        return None
+    values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
+    if not (
+        np.issubdtype(values.dtype, np.datetime64) or (is_cftime(values) and hasattr(values[0], "calendar"))
+    ):
+        report.error("time", f"{dim}: values of type {values.dtype}, wanted dates", "xarray.decode_cf(ds)")
+        return None
+    if np.issubdtype(values.dtype, np.datetime64) and np.isnat(values).any():
+        report.error(
+            "time",
+            f"{dim}: {int(np.isnat(values).sum())} stamps are missing (NaT)",
+            f"ds.sel({dim}=ds.{dim}.notnull())",
+        )
+        return None
+    order = np.argsort(values, kind="stable")
+    if (np.diff(order) < 0).any():
+        report.repair("time", f"{dim}: sorted")
+    return values[order], order
+
+
+# ------------------------------------------------------------------ the data themselves, lazily
+
+
+def _prepare(entry: _Found, wanted: Variable, dims: Mapping[str, Hashable], order, cells) -> xr.DataArray:
+    y, x = cells
+    array = entry.array.transpose(dims["time"], dims["y"], dims["x"])
+    times = array[dims["time"]].values[order]
+    array = array.isel(
+        {dims["time"]: _slice_like(order), dims["y"]: _slice_like(y), dims["x"]: _slice_like(x)}
+    )
+    array = xr.DataArray(array.variable, dims=None).rename(
+        {dims["time"]: "time", dims["y"]: "y", dims["x"]: "x"}
+    )
+    array = entry.convert(array.astype(np.result_type(array.dtype, np.float32)))
+    if wanted.climatology is not None and not entry.anomaly:
+        array = array - match_climatology(wanted, times, array)
+    return (
+        array.astype(np.float32)
+        .assign_coords(time=times)
+        .assign_attrs(units=wanted.units)
+        .rename(wanted.name)
+    )
+
+
+def _slice_like(index: np.ndarray):
+    """A slice where the index is one, so that nothing is copied and dask chunks stay whole."""
+    if index.size == 0:
+        return index
+    steps = np.diff(index)
+    if index.size > 1 and (steps == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    if index.size > 1 and (steps == -1).all():
+        return slice(int(index[0]), None if index[-1] == 0 else int(index[-1]) - 1, -1)
+    return index
+
+
+def match_climatology(variable: Variable, times: np.ndarray, like: xr.DataArray) -> xr.DataArray:
+    """The spec's climatology for each stamp, dims (time, y, x), lazy where ``like`` is."""
+    assert variable.climatology is not None
+    monthly = xr.DataArray(variable.climatology.values, dims=("month", "y", "x"))
+    if like.chunks is not None:
+        monthly = monthly.chunk()
+    return monthly.isel(month=xr.DataArray(months_of(times), dims="time"))
+
+
+# ------------------------------------------------------------------ the way back
+
+
+def _source(ds: xr.Dataset, found: Mapping[str, _Found], dims: Mapping[str, Hashable], cells) -> Source:
+    reference = next(iter(found.values()))
+    cut = {dims["y"]: np.sort(cells[0]), dims["x"]: np.sort(cells[1])}
+    related = _related(ds, found, dims["time"])
+    coords = ds[related].drop_vars([name for name in ds[related].coords if dims["time"] in ds[name].dims])
+    coords = coords.assign_coords(
+        {name: coord for name, coord in reference.array.coords.items() if dims["time"] not in coord.dims}
+    )
+    return Source(
+        names={name: entry.name for name, entry in found.items()},
+        attrs={name: _kept_attrs(entry.array) for name, entry in found.items()},
+        anomalies={name: entry.anomaly for name, entry in found.items()},
+        y_dim=dims["y"],
+        x_dim=dims["x"],
+        y_index=cells[0],
+        x_index=cells[1],
+        coords=coords.isel({dim: index for dim, index in cut.items() if dim in coords.dims}),
+        dataset_attrs=dict(ds.attrs),
+    )
+
+
+def _kept_attrs(array: xr.DataArray) -> dict[str, Any]:
+    attrs = {
+        key: value
+        for key, value in array.attrs.items()
+        if key not in (*PACKING, "actual_range", "valid_range")
+    }
+    if "grid_mapping" in array.encoding:
+        attrs.setdefault("grid_mapping", array.encoding["grid_mapping"])
+    return attrs
+
+
+def _related(ds: xr.Dataset, found: Mapping[str, _Found], time_dim: Hashable) -> list[Hashable]:
+    """Bounds of the spatial coordinates, and grid mappings."""
+    names: list[Hashable] = []
+    for coord in ds.coords.values():
+        names.append(coord.attrs.get("bounds", coord.encoding.get("bounds")))
+    for entry in found.values():
+        mapping = entry.array.attrs.get("grid_mapping", entry.array.encoding.get("grid_mapping"))
+        names += [word.rstrip(":") for word in str(mapping or "").split()]
+    kept = dict.fromkeys(name for name in names if name in ds.variables)
+    return [name for name in kept if time_dim not in ds[name].dims]
