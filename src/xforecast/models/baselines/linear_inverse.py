@@ -1,20 +1,22 @@
-"""Linear inverse model: empirical modes, a linear propagator between them, and the noise that keeps them going.
+"""Linear inverse model: empirical modes, a linear propagator between them, and the noise that sustains it.
 
-The state is the vector z of principal components of the training series. Its evolution is taken as linear with noise,
+The state is the vector z of principal components of the training series. Its evolution is taken as linear
+with noise,
 
     z(t + 1) = G s(t) + e(t),    s(t) = z(t),
 
-and everything comes from covariances of the series: the propagator over a lag is G = C(lag) C(0)^-1, and the noise
-covariance follows from the balance of fluctuation and dissipation, Q = C(0) - G C(0) G^T [1]_. Two extensions serve
-systems that a single frame and a single propagator do not describe: a propagator for each phase of a cycle (the
-cyclostationary form of [2]_ and [3]_), and earlier frames in s(t), which stand for unobserved variables.
+and everything comes from covariances of the series: the propagator over a lag is G = C(lag) C(0)^-1, and the
+noise covariance follows from the balance of fluctuation and dissipation, Q = C(0) - G C(0) G^T [1]_. Two
+extensions serve systems that a single frame and a single propagator do not describe: a propagator for each
+phase of a cycle (the cyclostationary form of [2]_ and [3]_), and earlier frames in s(t), which stand for
+unobserved variables.
 
-.. [1] Penland, C. and Sardeshmukh, P. D. (1995), The optimal growth of tropical sea surface temperature anomalies,
-   J. Climate 8, 1999-2024.
+.. [1] Penland, C. and Sardeshmukh, P. D. (1995), The optimal growth of tropical sea surface temperature
+   anomalies, J. Climate 8, 1999-2024.
 .. [2] OrtizBeviá, M. J. (1997), Estimation of the cyclostationary dependence in geophysical data fields,
    J. Geophys. Res. 102 (D12), 13473-13486.
-.. [3] Shin, S.-I., Sardeshmukh, P. D., Newman, M., Penland, C. and Alexander, M. A. (2021), Impact of annual cycle on
-   ENSO variability and predictability, J. Climate 34, 171-193.
+.. [3] Shin, S.-I., Sardeshmukh, P. D., Newman, M., Penland, C. and Alexander, M. A. (2021), Impact of annual
+   cycle on ENSO variability and predictability, J. Climate 34, 171-193.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class LinearInverseModelConfig(Config):
     Parameters
     ----------
     input_shape : tuple of int
-        ``(history, height, width, channel)``. The first channels are those of the target; a seasonal model reads the
-        sine and cosine of the cycle from the two that follow them.
+        ``(history, height, width, channel)``. The first channels are those of the target; a seasonal model
+        reads the sine and cosine of the cycle from the two that follow them.
     target_shape : tuple of int
         ``(horizon, height, width, channel)``.
     modes : int
@@ -57,8 +59,8 @@ class LinearInverseModelConfig(Config):
     season_width : int
         A phase learns from the phases up to this many steps away, with weights that fall linearly.
     ridge, seasonal_ridge : float
-        Penalty, in numbers of frames, on the propagator and on its departures from the annual mean, for principal
-        components of unit variance. Regression with ``ridge=0`` is ``C(lag) C(0)^-1``.
+        Penalty, in numbers of frames, on the propagator and on its departures from the annual mean, for
+        principal components of unit variance. Regression with ``ridge=0`` is ``C(lag) C(0)^-1``.
     """
 
     input_shape: tuple[int, int, int, int]
@@ -98,8 +100,8 @@ class LinearInverseModelConfig(Config):
 class LinearInverseModel(nn.Module):
     """Forecasts by a linear propagator between empirical modes, fitted in closed form to one long series.
 
-    Nothing is learnt by gradient: call `fit_series`. Without noise the model gives the expectation of the future; with
-    noise it draws samples of it (`sample`) or makes a series of its own (`simulate`).
+    Nothing is learnt by gradient: call `fit_series`. Without noise the model gives the expectation of the
+    future; with noise it draws samples of it (`sample`) or makes a series of its own (`simulate`).
 
     Parameters
     ----------
@@ -107,8 +109,8 @@ class LinearInverseModel(nn.Module):
 
     References
     ----------
-    Penland and Sardeshmukh (1995), J. Climate 8, 1999-2024; with seasons, OrtizBeviá (1997), J. Geophys. Res. 102
-    (D12), 13473-13486, and Shin et al. (2021), J. Climate 34, 171-193.
+    Penland and Sardeshmukh (1995), J. Climate 8, 1999-2024; with seasons, OrtizBeviá (1997), J. Geophys.
+    Res. 102 (D12), 13473-13486, and Shin et al. (2021), J. Climate 34, 171-193.
 
     Examples
     --------
@@ -150,8 +152,8 @@ class LinearInverseModel(nn.Module):
         Parameters
         ----------
         series : Tensor, (time, height, width, channel)
-            Normalised anomalies with the input's channels. A frame with NaN is a gap: nothing is learnt from it or
-            across it.
+            Normalised anomalies with the input's channels. A frame with NaN is a gap: nothing is learnt from
+            it or across it.
         weight : Tensor, optional
             Broadcasts against (height, width, channel): area, zero over land.
 
@@ -192,7 +194,7 @@ class LinearInverseModel(nn.Module):
         return self
 
     def _regress(self, components: torch.Tensor, phase: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Propagator (phase, state, modes) and a square root of the noise covariance (phase, modes, modes)."""
+        """Propagator (phase, state, modes) and a root of the noise covariance (phase, modes, modes)."""
         config = self.config
         oldest, steps = config.memory[-1], len(components) - config.lag
         scale = components[components.isfinite().all(1)].std(0)
@@ -276,8 +278,8 @@ class LinearInverseModel(nn.Module):
         Returns
         -------
         Tensor, (series, steps, height, width, channel)
-            Channels of the target, followed for a seasonal model by the sine and cosine of the cycle; the first frame
-            is at phase 0.
+            Channels of the target, followed for a seasonal model by the sine and cosine of the cycle; the
+            first frame is at phase 0.
         """
         config, modes = self.config, self.config.modes
         spin_up = math.ceil(spin_up / config.period) * config.period
@@ -312,12 +314,12 @@ class LinearInverseModel(nn.Module):
         return self._fields(torch.stack(components[-self.config.target_shape[0] :], dim=1))
 
     def _fields(self, components: torch.Tensor) -> torch.Tensor:
-        """Fields (..., height, width, channel) of principal components (..., modes); zero where the weight is."""
+        """Fields (..., height, width, channel) of components (..., modes); zero where the weight is."""
         inverse = torch.where(self.root_weight > 0, 1 / self.root_weight, 0.0)
         return ((components @ self.patterns) * inverse).unflatten(-1, self.config.target_shape[1:])
 
     def _phase(self, frames: torch.Tensor) -> torch.Tensor:
-        """Phase of frames (batch, height, width, channel) in the cycle, in steps; zero for a model without seasons."""
+        """Phase of frames (batch, height, width, channel) in the cycle, in steps; zero without seasons."""
         if not self.config.seasonal:
             return torch.zeros(len(frames), dtype=torch.long, device=frames.device)
         first = self.config.target_shape[3]
@@ -340,8 +342,8 @@ def _noise_factor(
 ) -> torch.Tensor:
     """Matrix B with ``B^T B = C - G^T S G``, the balance of fluctuation and dissipation.
 
-    Sampling errors can make eigenvalues of the right side negative; they are set to zero and the others scaled to keep
-    the trace (Penland and Matrosova 1994, J. Climate 7, 1352-1372).
+    Sampling errors can make eigenvalues of the right side negative; they are set to zero and the others
+    scaled to keep the trace (Penland and Matrosova 1994, J. Climate 7, 1352-1372).
     """
     total = root_weight.square().sum()
     carried = state @ operator
@@ -359,6 +361,6 @@ def _fractional_power(matrix: torch.Tensor, exponent: float) -> torch.Tensor:
 
 
 def _upright(patterns: torch.Tensor) -> torch.Tensor:
-    """The sign of each pattern such that its largest value is positive, so that a fit is the same everywhere."""
+    """Patterns with their largest value positive, so that a fit is the same everywhere."""
     largest = patterns.abs().argmax(dim=1, keepdim=True)
     return patterns * patterns.gather(1, largest).sign()
