@@ -1,0 +1,107 @@
+"""Models: torch modules that map a history to a forecast, ``(batch, time, height, width, channel)``.
+
+A model is built from its frozen configuration, ``Earthformer(EarthformerConfig(...))``, and rebuilt from its name and
+the configuration's dictionary: ``build(**describe(model))``. :mod:`~xforecast.models.presets` has the published
+configurations, :mod:`~xforecast.models.compat` reads the originals' weights, and
+:mod:`~xforecast.models.protocol` states what all models have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from xforecast.models import compat, presets, protocol
+from xforecast.models.baselines.persistence import Persistence, PersistenceConfig
+from xforecast.models.cuboid import BlockConfig, GlobalVectorConfig, Quirks
+from xforecast.models.earthformer import (
+    DecoderConfig,
+    Earthformer,
+    EarthformerConfig,
+    EncoderConfig,
+    describe_cuboids,
+)
+from xforecast.models.ensemble import Ensemble, EnsembleConfig
+from xforecast.models.patterns import CrossCuboid, Cuboid
+from xforecast.models.protocol import Config, check_choice, count_parameters, draw_samples
+from xforecast.models.resample import StemConfig
+
+__all__ = [
+    "MODELS",
+    "BlockConfig",
+    "Config",
+    "CrossCuboid",
+    "Cuboid",
+    "DecoderConfig",
+    "Earthformer",
+    "EarthformerConfig",
+    "EncoderConfig",
+    "Ensemble",
+    "EnsembleConfig",
+    "GlobalVectorConfig",
+    "Persistence",
+    "PersistenceConfig",
+    "Quirks",
+    "StemConfig",
+    "build",
+    "compat",
+    "config_class",
+    "count_parameters",
+    "describe",
+    "describe_cuboids",
+    "draw_samples",
+    "presets",
+    "protocol",
+]
+
+MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
+    "Earthformer": (Earthformer, EarthformerConfig),
+    "Ensemble": (Ensemble, EnsembleConfig),
+    "Persistence": (Persistence, PersistenceConfig),
+}
+"""Every model by name: its class and the class of its configuration."""
+
+
+def config_class(name: str) -> type[Config]:
+    """Class of a model's configuration.
+
+    Examples
+    --------
+    >>> config_class("Earthformer").__name__
+    'EarthformerConfig'
+    """
+    check_choice("model", name, MODELS)
+    return MODELS[name][1]
+
+
+def build(name: str, config: Config | Mapping[str, Any]) -> nn.Module:
+    """Build a model with fresh weights from its name and its configuration, or the dictionary of it.
+
+    Raises
+    ------
+    InvalidOption
+        For an unknown name or a configuration that cannot work.
+
+    Examples
+    --------
+    >>> build("Persistence", {"horizon": 3}).config
+    PersistenceConfig(horizon=3)
+    """
+    wanted = config_class(name)
+    model = MODELS[name][0]
+    return model(config if isinstance(config, Config) else wanted.from_dict(config))
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """Name and configuration of a model, from which :func:`build` makes another with fresh weights.
+
+    Examples
+    --------
+    >>> describe(Persistence(PersistenceConfig(horizon=3)))
+    {'name': 'Persistence', 'config': {'horizon': 3}}
+    """
+    name = next((name for name, (kind, _) in MODELS.items() if type(model) is kind), type(model).__name__)
+    check_choice("model", name, MODELS)
+    return {"name": name, "config": model.config.to_dict()}  # type: ignore[union-attr, operator]

@@ -1,0 +1,55 @@
+"""Persistence: the weather stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from xforecast.models.protocol import Config, check_positive, weighted_mse
+
+__all__ = ["Persistence", "PersistenceConfig"]
+
+
+@dataclass(frozen=True)
+class PersistenceConfig(Config):
+    """What :class:`Persistence` needs to know.
+
+    Parameters
+    ----------
+    horizon : int
+        Number of time steps that come out.
+    """
+
+    horizon: int
+
+    def validate(self) -> None:
+        check_positive("horizon", self.horizon)
+
+
+class Persistence(nn.Module):
+    """Repeat the last frame of the history.
+
+    Parameters
+    ----------
+    config : PersistenceConfig
+
+    Examples
+    --------
+    >>> model = Persistence(PersistenceConfig(horizon=3))
+    >>> model(torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1, 1)).flatten().tolist()
+    [2.0, 2.0, 2.0]
+    """
+
+    def __init__(self, config: PersistenceConfig):
+        super().__init__()
+        self.config = config
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Forecast (batch, horizon, height, width, channel) from (batch, history, height, width, channel)."""
+        return x[:, -1:].expand(-1, self.config.horizon, -1, -1, -1)
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Weighted mean squared error; there is nothing to learn from it."""
+        return weighted_mse(self(x), y, weight)

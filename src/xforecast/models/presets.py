@@ -1,0 +1,140 @@
+"""Published configurations, as functions that return a config.
+
+Change one with :func:`dataclasses.replace`, and build it with the class: ``Earthformer(earthformer_enso())``.
+"""
+
+from __future__ import annotations
+
+from xforecast.models.cuboid import BlockConfig, GlobalVectorConfig, Quirks
+from xforecast.models.earthformer import DecoderConfig, EarthformerConfig, EncoderConfig
+from xforecast.models.protocol import check_choice
+from xforecast.models.resample import StemConfig
+
+__all__ = ["earthformer_enso", "earthformer_nbody", "earthformer_sevir", "earthformer_sevirlr"]
+
+ORIGINAL = Quirks(decoder_cuboids_from_history=True, sliced_relative_index=True, unordered_global_mask=True)
+"""How the published models were trained."""
+
+VARIANTS = ("paper", "released")
+_BLOCK = BlockConfig(padding="zeros")
+
+
+def _depths(depth: int) -> dict[str, EncoderConfig | DecoderConfig]:
+    return {"encoder": EncoderConfig((depth, depth)), "decoder": DecoderConfig((depth, depth))}
+
+
+def earthformer_sevir(variant: str = "paper", global_vectors: int = 8) -> EarthformerConfig:
+    """Earthformer for SEVIR: 13 frames of 384 x 384 radar to the next 12, every 5 minutes (Gao et al. 2022, table 3).
+
+    Parameters
+    ----------
+    variant : {"paper", "released"}
+        Two blocks a level as in the paper, or one with separate projections of the global vectors as in the weights that
+        the authors released.
+    global_vectors : int
+        Number of global vectors, 8 or 0 in the paper.
+
+    Examples
+    --------
+    >>> earthformer_sevir().encoder.depths, earthformer_sevir("released").encoder.depths
+    ((2, 2), (1, 1))
+    """
+    check_choice("variant", variant, VARIANTS)
+    released = variant == "released"
+    return EarthformerConfig(
+        history=13,
+        horizon=12,
+        grid=(384, 384),
+        base_channels=128,
+        stem=StemConfig(
+            scales=((1, 3, 3), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(16, 64, 128)
+        ),
+        block=_BLOCK,
+        global_vectors=GlobalVectorConfig(
+            global_vectors, projections="separate" if released else "shared", self_attention=released
+        ),
+        quirks=ORIGINAL,
+        **_depths(1 if released else 2),  # type: ignore[arg-type]
+    )
+
+
+def earthformer_sevirlr() -> EarthformerConfig:
+    """Earthformer for SEVIR-LR: 7 frames of 128 x 128 radar to the next 6, every 10 minutes.
+
+    Examples
+    --------
+    >>> earthformer_sevirlr().grid
+    (128, 128)
+    """
+    return EarthformerConfig(
+        history=7,
+        horizon=6,
+        grid=(128, 128),
+        base_channels=64,
+        stem=StemConfig(
+            scales=((1, 1, 1), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(4, 16, 64)
+        ),
+        block=_BLOCK,
+        global_vectors=GlobalVectorConfig(0),
+        quirks=ORIGINAL,
+        **_depths(1),  # type: ignore[arg-type]
+    )
+
+
+def earthformer_enso(variant: str = "paper", global_vectors: int | None = None) -> EarthformerConfig:
+    """Earthformer for ICAR-ENSO: 12 months of 24 x 48 sea surface temperature to the next 14 (Gao et al. 2022, table 4).
+
+    Parameters
+    ----------
+    variant : {"paper", "released"}
+        Four blocks a level as in the paper, or one as in the weights that the authors released.
+    global_vectors : int, optional
+        Number of global vectors; if left out, 8 for the paper and 0 for the released weights.
+
+    Examples
+    --------
+    >>> earthformer_enso().global_vectors.count, earthformer_enso("released").global_vectors.count
+    (8, 0)
+    """
+    check_choice("variant", variant, VARIANTS)
+    released = variant == "released"
+    if global_vectors is None:
+        global_vectors = 0 if released else 8
+    return EarthformerConfig(
+        history=12,
+        horizon=14,
+        grid=(24, 48),
+        base_channels=64,
+        stem=StemConfig(scales=((1, 1, 2),), convolutions=(2,), head_convolutions=(1,), norm_groups=16),
+        block=_BLOCK,
+        global_vectors=GlobalVectorConfig(global_vectors),
+        quirks=ORIGINAL,
+        **_depths(1 if released else 4),  # type: ignore[arg-type]
+    )
+
+
+def earthformer_nbody(global_vectors: int = 0) -> EarthformerConfig:
+    """Earthformer for N-body MNIST and Moving MNIST: 10 frames of 64 x 64 to the next 10 (Gao et al. 2022, table 2).
+
+    Parameters
+    ----------
+    global_vectors : int
+        Number of global vectors, 8 or 0 in the paper.
+
+    Examples
+    --------
+    >>> earthformer_nbody().positions
+    'time+space'
+    """
+    return EarthformerConfig(
+        history=10,
+        horizon=10,
+        grid=(64, 64),
+        base_channels=64,
+        positions="time+space",
+        stem=StemConfig(scales=((1, 2, 2),), convolutions=(2,), head_convolutions=(1,), norm_groups=16),
+        block=_BLOCK,
+        global_vectors=GlobalVectorConfig(global_vectors),
+        quirks=ORIGINAL,
+        **_depths(4),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,252 @@
+"""The contract that every model obeys, and what models share to keep it.
+
+A model maps a history to a forecast, both as ``(batch, time, height, width, channel)``. It carries its frozen
+configuration, owns its loss, and never sees the target in :meth:`ForecastModel.forward`. One training loop and one
+forecaster therefore serve them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol, Self, runtime_checkable
+
+import torch
+from torch import nn
+
+from xforecast.errors import InvalidOption
+
+__all__ = [
+    "Config",
+    "ForecastModel",
+    "ProbabilisticModel",
+    "check_choice",
+    "check_positive",
+    "check_shape",
+    "count_parameters",
+    "draw_samples",
+    "weighted_mse",
+]
+
+
+@runtime_checkable
+class ForecastModel(Protocol):
+    """What training and forecasting ask of a model.
+
+    Attributes
+    ----------
+    config : Config
+        Everything needed to build the model again.
+    """
+
+    config: Any
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Forecast ``(batch, horizon, height, width, channel)`` from ``(batch, history, height, width, channel)``."""
+        ...
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Scalar to minimise; `weight` broadcasts against `y`, for example an ocean mask or lead weights."""
+        ...
+
+
+@runtime_checkable
+class ProbabilisticModel(ForecastModel, Protocol):
+    """A model that draws samples of the forecast."""
+
+    def sample(
+        self,
+        x: torch.Tensor,
+        rows: torch.Tensor,
+        members: torch.Tensor,
+        generators: Sequence[torch.Generator],
+    ) -> torch.Tensor:
+        """Draw ``n`` samples, each of its own history, member number and source of randomness.
+
+        Parameters
+        ----------
+        x : Tensor, (inits, history, height, width, channel)
+            The distinct histories.
+        rows : LongTensor, (n,)
+            Which history each sample belongs to.
+        members : LongTensor, (n,)
+            The number of each sample.
+        generators : sequence of n torch.Generator
+            On the CPU and seeded already, one for each sample; all randomness comes from them, so that a sample does
+            not depend on what else is in the batch.
+
+        Returns
+        -------
+        Tensor, (n, horizon, height, width, channel)
+        """
+        ...
+
+
+def draw_samples(
+    model: nn.Module,
+    x: torch.Tensor,
+    rows: torch.Tensor,
+    members: torch.Tensor,
+    generators: Sequence[torch.Generator],
+) -> torch.Tensor:
+    """Samples of any model: its own, or the one forecast of a deterministic model for every member.
+
+    Parameters and result are those of :meth:`ProbabilisticModel.sample`.
+
+    Examples
+    --------
+    >>> from xforecast.models import Persistence, PersistenceConfig
+    >>> x = torch.arange(2.0).reshape(2, 1, 1, 1, 1)
+    >>> rows, members = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
+    >>> generators = [torch.Generator().manual_seed(k) for k in range(3)]
+    >>> draw_samples(Persistence(PersistenceConfig(horizon=1)), x, rows, members, generators).flatten().tolist()
+    [0.0, 1.0, 1.0]
+    """
+    if isinstance(model, ProbabilisticModel):
+        return model.sample(x, rows, members, generators)
+    return model(x)[rows.to(x.device)]
+
+
+def weighted_mse(
+    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Weighted mean of squared errors, ``sum(w (p - y)^2) / sum(w)``.
+
+    Parameters
+    ----------
+    prediction, target : Tensor, (batch, time, height, width, channel)
+    weight : Tensor, optional
+        Broadcasts against `target`. Where it is zero the target may be missing (NaN).
+
+    Examples
+    --------
+    >>> prediction, target = torch.tensor([1.0, 2.0]), torch.tensor([0.0, float("nan")])
+    >>> weighted_mse(prediction, target, weight=torch.tensor([1.0, 0.0])).item()
+    1.0
+    """
+    if weight is None:
+        return (prediction - target).square().mean()
+    weight = weight.to(prediction.dtype).expand_as(target)
+    error = torch.where(weight == 0, 0.0, prediction - target)  # before squaring: no NaN reaches the gradient
+    return (weight * error.square()).sum() / weight.sum()
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable numbers in `model`.
+
+    Examples
+    --------
+    >>> count_parameters(nn.Linear(3, 2))
+    8
+    """
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of the configurations: frozen, checked when made, JSON both ways.
+
+    Subclasses are frozen dataclasses; they may define `validate`. Lists become tuples, so that a configuration read
+    from JSON equals the one that was written.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Window(Config):
+    ...     size: tuple[int, int] = (2, 2)
+    >>> Window.from_dict({"size": [3, 4]})
+    Window(size=(3, 4))
+    >>> Window((3, 4)).to_dict()
+    {'size': [3, 4]}
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise :class:`~xforecast.errors.InvalidOption` for a value that cannot work."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary of numbers, strings, lists and dictionaries."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Configuration from what :meth:`to_dict` gave.
+
+        Raises
+        ------
+        InvalidOption
+            For unknown or missing names, all at once, and for values that cannot work.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        required = {
+            name
+            for name, field in fields.items()
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        }
+        unknown, missing = sorted(set(values) - set(fields)), sorted(required - set(values))
+        if unknown or missing:
+            close = [match for name in unknown for match in difflib.get_close_matches(name, fields, 1)]
+            raise InvalidOption(
+                f"options of {cls.__name__}",
+                {"unknown": unknown, "missing": missing},
+                f"names among {', '.join(fields)}",
+                f"did you mean {', '.join(close)}?" if close else "",
+            )
+        hints = typing.get_type_hints(cls)
+        return cls(**{name: _read(value, _config_in(hints[name])) for name, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.to_dict()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _read(value: Any, config: type[Config] | None) -> Any:
+    if config is not None and isinstance(value, Mapping):
+        return config.from_dict(value)
+    return tuple(_read(item, config) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _config_in(hint: Any) -> type[Config] | None:
+    """The configuration class that a type hint names, at any depth."""
+    if isinstance(hint, type) and issubclass(hint, Config):
+        return hint
+    return next((found for part in typing.get_args(hint) if (found := _config_in(part))), None)
+
+
+def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
+    """Raise :class:`~xforecast.errors.InvalidOption` unless `value` is one of `choices`."""
+    if value not in choices:
+        close = difflib.get_close_matches(str(value), choices, 1)
+        raise InvalidOption(
+            option, value, f"one of {', '.join(choices)}", f"did you mean {close[0]!r}?" if close else ""
+        )
+
+
+def check_positive(option: str, *values: Any, least: int = 1) -> None:
+    """Raise :class:`~xforecast.errors.InvalidOption` unless all `values` are integers of at least `least`."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InvalidOption(option, value, f"an integer of at least {least}")
+
+
+def check_shape(x: torch.Tensor, expected: tuple[int, ...]) -> None:
+    """Raise :class:`~xforecast.errors.InvalidOption` unless `x` is (batch, *expected)."""
+    if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
+        raise InvalidOption(
+            "shape of x",
+            tuple(x.shape),
+            f"(batch, {', '.join(map(str, expected))}), that is (batch, time, height, width, channel)",
+            "build the model with a configuration for this shape, or select and regrid the data",
+        )
