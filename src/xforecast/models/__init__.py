@@ -13,7 +13,9 @@ from typing import Any
 
 from torch import nn
 
+from xforecast.errors import InvalidOption
 from xforecast.models import compat, presets, protocol
+from xforecast.models.baselines.linear_inverse import LinearInverseModel, LinearInverseModelConfig
 from xforecast.models.baselines.persistence import Persistence, PersistenceConfig
 from xforecast.models.cuboid import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.earthformer import (
@@ -25,7 +27,7 @@ from xforecast.models.earthformer import (
 )
 from xforecast.models.ensemble import Ensemble, EnsembleConfig
 from xforecast.models.patterns import CrossCuboid, Cuboid
-from xforecast.models.protocol import Config, check_choice, count_parameters, draw_samples
+from xforecast.models.protocol import Config, check_choice, count_parameters
 from xforecast.models.resample import StemConfig
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "Ensemble",
     "EnsembleConfig",
     "GlobalVectorConfig",
+    "LinearInverseModel",
+    "LinearInverseModelConfig",
     "Persistence",
     "PersistenceConfig",
     "Quirks",
@@ -51,7 +55,6 @@ __all__ = [
     "count_parameters",
     "describe",
     "describe_cuboids",
-    "draw_samples",
     "presets",
     "protocol",
 ]
@@ -59,12 +62,13 @@ __all__ = [
 MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
     "Earthformer": (Earthformer, EarthformerConfig),
     "Ensemble": (Ensemble, EnsembleConfig),
+    "LinearInverseModel": (LinearInverseModel, LinearInverseModelConfig),
     "Persistence": (Persistence, PersistenceConfig),
 }
 """Every model by name: its class and the class of its configuration."""
 
 
-def config_class(name: str) -> type[Config]:
+def config_class(model: str) -> type[Config]:
     """Class of a model's configuration.
 
     Examples
@@ -72,11 +76,11 @@ def config_class(name: str) -> type[Config]:
     >>> config_class("Earthformer").__name__
     'EarthformerConfig'
     """
-    check_choice("model", name, MODELS)
-    return MODELS[name][1]
+    check_choice("model", model, MODELS)
+    return MODELS[model][1]
 
 
-def build(name: str, config: Config | Mapping[str, Any]) -> nn.Module:
+def build(model: str, config: Config | Mapping[str, Any]) -> nn.Module:
     """Build a model with fresh weights from its name and its configuration, or the dictionary of it.
 
     Raises
@@ -89,9 +93,12 @@ def build(name: str, config: Config | Mapping[str, Any]) -> nn.Module:
     >>> build("Persistence", {"horizon": 3}).config
     PersistenceConfig(horizon=3)
     """
-    wanted = config_class(name)
-    model = MODELS[name][0]
-    return model(config if isinstance(config, Config) else wanted.from_dict(config))
+    wanted = config_class(model)
+    if isinstance(config, Mapping):
+        config = wanted.from_dict(config)
+    if not isinstance(config, wanted):
+        raise InvalidOption("config", type(config).__name__, f"{wanted.__name__} for {model}")
+    return MODELS[model][0](config)
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
@@ -100,8 +107,8 @@ def describe(model: nn.Module) -> dict[str, Any]:
     Examples
     --------
     >>> describe(Persistence(PersistenceConfig(horizon=3)))
-    {'name': 'Persistence', 'config': {'horizon': 3}}
+    {'model': 'Persistence', 'config': {'horizon': 3}}
     """
     name = next((name for name, (kind, _) in MODELS.items() if type(model) is kind), type(model).__name__)
     check_choice("model", name, MODELS)
-    return {"name": name, "config": model.config.to_dict()}  # type: ignore[union-attr, operator]
+    return {"model": name, "config": model.config.to_dict()}  # type: ignore[union-attr, operator]

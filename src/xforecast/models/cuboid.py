@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from xforecast.errors import InvalidOption
 from xforecast.models.layers import (
@@ -22,9 +22,9 @@ from xforecast.models.layers import (
     linear,
     recompute,
 )
-from xforecast.models.patterns import CrossCuboid, Cuboid, Strategies, Triple
+from xforecast.models.patterns import LOCAL, CrossCuboid, Cuboid, Strategies, Triple
 from xforecast.models.protocol import Config, check_choice, check_positive
-from xforecast.models.resample import PADDINGS, crop_grid, merged_grid, pad_grid, padding_to_multiple
+from xforecast.models.resample import PADDINGS, crop_grid, merged_grid, pad_grid
 
 __all__ = [
     "BlockConfig",
@@ -147,9 +147,7 @@ class GlobalVectorConfig(Config):
         check_positive("global_vectors.width_ratio", self.width_ratio)
         check_choice("global_vectors.projections", self.projections, ("shared", "separate"))
         if self.width_ratio != 1 and self.projections == "shared":
-            raise InvalidOption(
-                "global_vectors.width_ratio", self.width_ratio, "1", 'or set projections to "separate"'
-            )
+            raise InvalidOption("global_vectors.width_ratio", self.width_ratio, "1", 'or set projections to "separate"')
 
 
 @dataclass(frozen=True)
@@ -184,6 +182,8 @@ class Partition:
         Time, height and width.
     size : (int, int, int)
         Tokens of a cuboid along each axis.
+    counts : (int, int, int)
+        Number of cuboids along each axis; together they cover the grid, and what they exceed it by is padding.
     strategy : three of ``"local"`` and ``"dilated"``
     shift : (int, int, int)
     padding : str
@@ -203,7 +203,8 @@ class Partition:
 
     grid: Triple
     size: Triple
-    strategy: Strategies = ("local", "local", "local")
+    counts: Triple
+    strategy: Strategies = LOCAL
     shift: Triple = (0, 0, 0)
     padding: str = "ignore"
     pad_front: bool = False
@@ -212,22 +213,19 @@ class Partition:
     def of(cls, cuboid: Cuboid, grid: Triple, padding: str = "ignore") -> Partition:
         """Partition of `grid` into the cuboids that fit it."""
         fitted = cuboid.fitted(grid)
-        return cls(grid, fitted.size, fitted.strategy, fitted.shift, padding)
-
-    @property
-    def missing(self) -> Triple:
-        """Places by which each axis is padded."""
-        return padding_to_multiple(self.grid, self.size)
-
-    @property
-    def counts(self) -> Triple:
-        """Number of cuboids along each axis."""
-        return merged_grid(self.grid, self.size)
+        counts = merged_grid(grid, fitted.size)
+        return cls(grid, fitted.size, counts, fitted.strategy, fitted.shift, padding)
 
     @property
     def padded(self) -> Triple:
         """The grid with padding."""
         t, h, w = (count * size for count, size in zip(self.counts, self.size, strict=True))
+        return t, h, w
+
+    @property
+    def missing(self) -> Triple:
+        """Places by which each axis is padded."""
+        t, h, w = (padded - extent for padded, extent in zip(self.padded, self.grid, strict=True))
         return t, h, w
 
     def decompose(self, x_BTHWC: torch.Tensor) -> torch.Tensor:
@@ -364,9 +362,7 @@ class ScoreBias(nn.Module):
         Keys include global vectors, so that every query has something to attend to.
     """
 
-    def __init__(
-        self, relative: RelativePositionBias | None, allowed: torch.Tensor | None, *, has_globals: bool
-    ):
+    def __init__(self, relative: RelativePositionBias | None, allowed: torch.Tensor | None, *, has_globals: bool):
         super().__init__()
         lonely = None
         if allowed is not None and not has_globals:
@@ -380,11 +376,11 @@ class ScoreBias(nn.Module):
     def forward(self, global_keys: int = 0) -> torch.Tensor | None:
         """Bias for :func:`~xforecast.models.layers.attend`, with room for keys that are always allowed."""
         if self.relative is None:
-            return None if self.allowed is None else F.pad(self.allowed, (0, global_keys), value=True)
+            return None if self.allowed is None else functional.pad(self.allowed, (0, global_keys), value=True)
         bias = self.relative()
         if self.allowed is not None:
             bias = bias.masked_fill(~self.allowed, float("-inf"))
-        return F.pad(bias, (0, global_keys))
+        return functional.pad(bias, (0, global_keys))
 
     def silence(self, x_BNLC: torch.Tensor) -> torch.Tensor:
         """Zero for the queries that have nothing to attend to."""
@@ -408,7 +404,7 @@ def _with_globals(tokens_BNMAD: torch.Tensor, globals_BKAD: torch.Tensor) -> tor
 
 def _side_by_side(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys of two kinds, widened with zeros so that each meets only its own half of the widened query."""
-    return F.pad(first, (0, second.shape[-1])), F.pad(second, (first.shape[-1], 0))
+    return functional.pad(first, (0, second.shape[-1])), functional.pad(second, (first.shape[-1], 0))
 
 
 class SharedProjections(nn.Module):
@@ -428,9 +424,7 @@ class SharedProjections(nn.Module):
         scheme = block.initialisation.attention
         self.query_key_value = linear(channels, 3 * channels, bias=block.query_bias, scheme=scheme)
 
-    def forward(
-        self, x_BNLC: torch.Tensor, vectors_BKG: torch.Tensor, local: Attention
-    ) -> tuple[Attention, Attention]:
+    def forward(self, x_BNLC: torch.Tensor, vectors_BKG: torch.Tensor, local: Attention) -> tuple[Attention, Attention]:
         """Attention of the tokens and of the global vectors."""
         q, k, v = local
         vector_q, vector_k, vector_v = _heads(self.query_key_value(vectors_BKG), 3, self.heads)
@@ -469,9 +463,7 @@ class SeparateProjections(nn.Module):
         self.token_value = project(channels, width)
         self.vector_query_key_value = project(width, 3 * width) if config.self_attention else None
 
-    def forward(
-        self, x_BNLC: torch.Tensor, vectors_BKG: torch.Tensor, local: Attention
-    ) -> tuple[Attention, Attention]:
+    def forward(self, x_BNLC: torch.Tensor, vectors_BKG: torch.Tensor, local: Attention) -> tuple[Attention, Attention]:
         """Attention of the tokens and of the global vectors."""
         q, k, v = local
         (token_q,) = _heads(self.token_query(x_BNLC), 1, self.heads)
@@ -558,9 +550,7 @@ class CuboidSelfAttention(nn.Module):
         index = relative_position_index(cuboid.size, cuboid.size, cuboid.size)[:volume, :volume]
         return RelativePositionBias(cuboid.size, index.clone(), heads)
 
-    def _add_vectors(
-        self, channels: int, vectors: GlobalVectorConfig, block: BlockConfig, quirks: Quirks
-    ) -> None:
+    def _add_vectors(self, channels: int, vectors: GlobalVectorConfig, block: BlockConfig, quirks: Quirks) -> None:
         width = vectors.width_ratio * channels
         self.vectors = _PROJECTIONS[vectors.projections](channels, vectors, block)
         self.vector_norm = NORMS[block.norm](width)
@@ -571,7 +561,7 @@ class CuboidSelfAttention(nn.Module):
             real = self.partition.real()
             real = real.flatten() if quirks.unordered_global_mask else self.partition._tokens(real).flatten()
             own_keys = vectors.count if vectors.self_attention else 0
-            allowed = F.pad(real, (0, own_keys), value=True).expand(1, 1, vectors.count, -1)
+            allowed = functional.pad(real, (0, own_keys), value=True).expand(1, 1, vectors.count, -1)
         self.register_buffer("vectors_allowed", allowed, persistent=False)
 
     def forward(
@@ -668,12 +658,14 @@ class CuboidCrossAttention(nn.Module):
 
     @staticmethod
     def _partition(cuboid: CrossCuboid, grid: Triple, padding: str) -> Partition:
-        size = (-(-grid[0] // cuboid.temporal_chunks), *cuboid.size)
+        chunks = cuboid.temporal_chunks
+        size = (-(-grid[0] // chunks), *cuboid.size)
+        counts = (chunks, *merged_grid(grid, size)[1:])
         height, width = (
             0 if strategy == "dilated" else shift
             for strategy, shift in zip(cuboid.strategy[1:], cuboid.shift, strict=True)
         )
-        return Partition(grid, size, cuboid.strategy, (0, height, width), padding)
+        return Partition(grid, size, counts, cuboid.strategy, (0, height, width), padding)
 
     def forward(
         self,
@@ -819,8 +811,7 @@ class CrossAttentionBlock(nn.Module):
         self.checkpoint = block.checkpoint
         self.feed_forward_each = feed_forward_each
         self.attention = nn.ModuleList(
-            CuboidCrossAttention(channels, grid, frames, cuboid, offsets, block, vectors)
-            for cuboid in cuboids
+            CuboidCrossAttention(channels, grid, frames, cuboid, offsets, block, vectors) for cuboid in cuboids
         )
         count = len(cuboids) if feed_forward_each else 1
         self.feed_forward = nn.ModuleList(block.feed_forward(channels) for _ in range(count))

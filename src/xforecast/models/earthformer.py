@@ -193,9 +193,7 @@ class EarthformerConfig(Config):
                 "decoder.cross_start_level", self.decoder.cross_start_level, f"less than {self.levels} levels"
             )
         if len(self.channels) != self.levels or self.channels[0] != self.base_channels:
-            raise InvalidOption(
-                "level_channels", self.channels, f"{self.levels} widths that begin with base_channels"
-            )
+            raise InvalidOption("level_channels", self.channels, f"{self.levels} widths that begin with base_channels")
         for channels in self.channels:
             if channels % self.block.heads:
                 raise InvalidOption(
@@ -310,9 +308,7 @@ class Encoder(nn.Module):
             for level, depth in enumerate(config.encoder.depths)
         )
         self.downsample = nn.ModuleList(
-            PatchMerging(
-                fine, coarse, config.downsample, padding=config.block.padding, scheme=schemes.resample
-            )
+            PatchMerging(fine, coarse, config.downsample, padding=config.block.padding, scheme=schemes.resample)
             for fine, coarse in zip(channels, channels[1:], strict=False)
         )
         self.vector_projection = None
@@ -320,13 +316,10 @@ class Encoder(nn.Module):
             ratio = config.global_vectors.width_ratio
             # The original leaves these layers as torch initialises them.
             self.vector_projection = nn.ModuleList(
-                nn.Linear(ratio * fine, ratio * coarse)
-                for fine, coarse in zip(channels, channels[1:], strict=False)
+                nn.Linear(ratio * fine, ratio * coarse) for fine, coarse in zip(channels, channels[1:], strict=False)
             )
 
-    def forward(
-        self, x_BTHWC: torch.Tensor, vectors_BKG: torch.Tensor | None
-    ) -> tuple[Levels, OptionalLevels]:
+    def forward(self, x_BTHWC: torch.Tensor, vectors_BKG: torch.Tensor | None) -> tuple[Levels, OptionalLevels]:
         """Memory and global vectors of every level, from fine to coarse."""
         x, vectors = x_BTHWC, vectors_BKG
         memory: Levels = []
@@ -436,9 +429,7 @@ class Decoder(nn.Module):
                     x = self.positions[level - 1](x)
         return x
 
-    def _level(
-        self, level: int, x: torch.Tensor, memory: torch.Tensor, vectors: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _level(self, level: int, x: torch.Tensor, memory: torch.Tensor, vectors: torch.Tensor | None) -> torch.Tensor:
         self_blocks = list(self.self_blocks[level])  # type: ignore[arg-type]
         cross_blocks = list(self.cross_blocks[level - self.start]) if level >= self.start else []  # type: ignore[arg-type]
         cross_first = level == len(self.self_blocks) - 1 and not self.self_first
@@ -485,9 +476,7 @@ class Earthformer(nn.Module):
         if config.global_vectors.count:
             width = config.global_vectors.width_ratio * config.base_channels
             self.global_vectors = nn.Parameter(0.02 * torch.randn(config.global_vectors.count, width))
-        self.stem = Stem(
-            config.stem, config.input_channels, config.base_channels, padding=padding, scheme=scheme
-        )
+        self.stem = Stem(config.stem, config.input_channels, config.base_channels, padding=padding, scheme=scheme)
         self.position = PositionEmbedding(config.base_channels, config.grids[0], config.positions)
         self.encoder = Encoder(config)
         self.initial_forecast = InitialForecast(config)

@@ -37,8 +37,9 @@ class EnsembleConfig(Config):
         from xforecast.models import config_class
 
         check_positive("size", self.size)
-        if not isinstance(self.config, config_class(self.model)):
-            raise InvalidOption("config", type(self.config).__name__, f"the configuration of {self.model}")
+        wanted = config_class(self.model)
+        if not isinstance(self.config, wanted):
+            raise InvalidOption("config", type(self.config).__name__, f"{wanted.__name__} for {self.model}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -79,7 +80,7 @@ class Ensemble(nn.Module):
         from xforecast.models import build
 
         self.config = config
-        self.size = config.size
+        self.size = self.max_samples = self.default_samples = config.size
         self.networks = nn.ModuleList(build(config.model, config.config) for _ in range(config.size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from xforecast.models.protocol import Config, check_choice
@@ -116,9 +116,7 @@ class RMSNorm(nn.Module):
     1.0
     """
 
-    def __init__(
-        self, channels: int, epsilon: float = 1e-5, *, offset: bool = False, fraction: float | None = None
-    ):
+    def __init__(self, channels: int, epsilon: float = 1e-5, *, offset: bool = False, fraction: float | None = None):
         super().__init__()
         self.epsilon = epsilon
         self.measured = channels if fraction is None else int(channels * fraction)
@@ -280,7 +278,7 @@ def attend(
         q, k, v = (t.flatten(0, 1) for t in (q, k, v))
     if bias is not None and bias.is_floating_point():
         bias = bias.to(q.dtype)
-    out = F.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropout, scale=scale)
+    out = functional.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropout, scale=scale)
     return out.unflatten(*restore).transpose(2, 3).flatten(-2)
 
 

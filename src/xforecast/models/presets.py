@@ -46,9 +46,7 @@ def earthformer_sevir(variant: str = "paper", global_vectors: int = 8) -> Earthf
         horizon=12,
         grid=(384, 384),
         base_channels=128,
-        stem=StemConfig(
-            scales=((1, 3, 3), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(16, 64, 128)
-        ),
+        stem=StemConfig(scales=((1, 3, 3), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(16, 64, 128)),
         block=_BLOCK,
         global_vectors=GlobalVectorConfig(
             global_vectors, projections="separate" if released else "shared", self_attention=released
@@ -71,9 +69,7 @@ def earthformer_sevirlr() -> EarthformerConfig:
         horizon=6,
         grid=(128, 128),
         base_channels=64,
-        stem=StemConfig(
-            scales=((1, 1, 1), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(4, 16, 64)
-        ),
+        stem=StemConfig(scales=((1, 1, 1), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(4, 16, 64)),
         block=_BLOCK,
         global_vectors=GlobalVectorConfig(0),
         quirks=ORIGINAL,

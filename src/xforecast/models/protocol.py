@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import nn
 
-from xforecast.errors import InvalidOption
+from xforecast.errors import CheckpointError, InvalidOption
 
 __all__ = [
     "Config",
@@ -26,7 +26,7 @@ __all__ = [
     "check_positive",
     "check_shape",
     "count_parameters",
-    "draw_samples",
+    "load_strictly",
     "weighted_mse",
 ]
 
@@ -84,34 +84,7 @@ class ProbabilisticModel(ForecastModel, Protocol):
         ...
 
 
-def draw_samples(
-    model: nn.Module,
-    x: torch.Tensor,
-    rows: torch.Tensor,
-    members: torch.Tensor,
-    generators: Sequence[torch.Generator],
-) -> torch.Tensor:
-    """Samples of any model: its own, or the one forecast of a deterministic model for every member.
-
-    Parameters and result are those of :meth:`ProbabilisticModel.sample`.
-
-    Examples
-    --------
-    >>> from xforecast.models import Persistence, PersistenceConfig
-    >>> x = torch.arange(2.0).reshape(2, 1, 1, 1, 1)
-    >>> rows, members = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
-    >>> generators = [torch.Generator().manual_seed(k) for k in range(3)]
-    >>> draw_samples(Persistence(PersistenceConfig(horizon=1)), x, rows, members, generators).flatten().tolist()
-    [0.0, 1.0, 1.0]
-    """
-    if isinstance(model, ProbabilisticModel):
-        return model.sample(x, rows, members, generators)
-    return model(x)[rows.to(x.device)]
-
-
-def weighted_mse(
-    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
-) -> torch.Tensor:
+def weighted_mse(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Weighted mean of squared errors, ``sum(w (p - y)^2) / sum(w)``.
 
     Parameters
@@ -142,6 +115,60 @@ def count_parameters(model: nn.Module) -> int:
     8
     """
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def load_strictly(
+    model: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    *,
+    source: str = "the weights",
+    rename: Callable[[str], str] = str,
+) -> None:
+    """Load weights into `model` if every name and shape is as it should be.
+
+    Parameters
+    ----------
+    model : Module
+    state : mapping of str to Tensor
+    source : str
+        Where the weights are from, for the message.
+    rename : callable
+        From the model's names to those in `state`.
+
+    Raises
+    ------
+    CheckpointError
+        For missing, unexpected and misshapen weights, all at once.
+
+    Examples
+    --------
+    >>> load_strictly(nn.Linear(1, 1), {"weight": torch.ones(1, 2), "offset": torch.ones(1)})
+    Traceback (most recent call last):
+    ...
+    xforecast.errors.CheckpointError: the weights do not fit Linear (3 problems)
+      missing     bias (1,)
+      unexpected  offset (1,)
+      misshapen   weight (1, 2), wanted (1, 1)
+      -> build the model with the configuration that the weights were trained with
+    """
+    own = {rename(name): (name, tuple(value.shape)) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    problems = [
+        *(f"missing     {name} {own[name][1]}" for name in own if name not in found),
+        *(f"unexpected  {name} {found[name]}" for name in found if name not in own),
+        *(
+            f"misshapen   {name} {found[name]}, wanted {own[name][1]}"
+            for name in own
+            if name in found and found[name] != own[name][1]
+        ),
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{source} do not fit {type(model).__name__} ({len(problems)} problems)\n  "
+            + "\n  ".join(problems)
+            + "\n  -> build the model with the configuration that the weights were trained with"
+        )
+    model.load_state_dict({own[name][0]: value for name, value in state.items()})
 
 
 @dataclasses.dataclass(frozen=True)

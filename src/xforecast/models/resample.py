@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from xforecast.errors import InvalidOption
 from xforecast.models.layers import ACTIVATIONS, INITIALISERS, linear
@@ -42,7 +42,7 @@ def resize_nearest(x_BTHWC: torch.Tensor, grid: Triple) -> torch.Tensor:
     """
     if x_BTHWC.shape[1:4] == grid:
         return x_BTHWC
-    return F.interpolate(x_BTHWC.movedim(-1, 1), size=grid, mode="nearest").movedim(1, -1)
+    return functional.interpolate(x_BTHWC.movedim(-1, 1), size=grid, mode="nearest").movedim(1, -1)
 
 
 def padding_to_multiple(grid: Triple, size: Triple) -> Triple:
@@ -73,7 +73,7 @@ def pad_grid(x_BTHWC: torch.Tensor, padding: Triple, kind: str, *, front: bool =
     if kind == "nearest":
         frames, height, width = x_BTHWC.shape[1:4]
         return resize_nearest(x_BTHWC, (frames + t, height + h, width + w))
-    return F.pad(x_BTHWC, (0, 0, 0, w, 0, h, *((t, 0) if front else (0, t))))
+    return functional.pad(x_BTHWC, (0, 0, 0, w, 0, h, *((t, 0) if front else (0, t))))
 
 
 def crop_grid(x_BTHWC: torch.Tensor, grid: Triple, kind: str) -> torch.Tensor:
@@ -182,7 +182,7 @@ class Upsample(nn.Module):
         """Finer `x`, (batch, time, *size, out_channels)."""
         frames = _frames(x_BTHWC)
         if frames.shape[-2:] != self.size:
-            frames = F.interpolate(frames, size=self.size, mode="nearest")
+            frames = functional.interpolate(frames, size=self.size, mode="nearest")
         return _video(self.convolution(frames), x_BTHWC.shape[1])
 
 
@@ -247,13 +247,9 @@ class StemConfig(Config):
         """Raise :class:`~xforecast.errors.InvalidOption` if the stages do not lead to the base width."""
         channels = self.stage_channels(base_channels)
         if channels[-1] != base_channels:
-            raise InvalidOption(
-                "stem.channels", channels, f"a last width equal to base_channels, {base_channels}"
-            )
+            raise InvalidOption("stem.channels", channels, f"a last width equal to base_channels, {base_channels}")
         stem = zip((input_channels, *channels[:-1]), channels, self.convolutions, strict=True)
-        head = zip(
-            channels, (*channels[1:], base_channels), self.head_convolutions or self.convolutions, strict=True
-        )
+        head = zip(channels, (*channels[1:], base_channels), self.head_convolutions or self.convolutions, strict=True)
         for before, after, count in (*stem, *head):
             if before != after and count == 0:
                 raise InvalidOption(
@@ -355,18 +351,14 @@ class Head(nn.Module):
     torch.Size([1, 3, 8, 8, 1])
     """
 
-    def __init__(
-        self, config: StemConfig, grid: Triple, base_channels: int, channels: int, *, scheme: str = "fan_in"
-    ):
+    def __init__(self, config: StemConfig, grid: Triple, base_channels: int, channels: int, *, scheme: str = "fan_in"):
         super().__init__()
         widths = config.stage_channels(base_channels)[::-1]
         counts = (config.head_convolutions or config.convolutions)[::-1]
         sizes = [size for _, *size in config.grids(grid)[-2::-1]]
         self.upsampling = nn.ModuleList()
         self.convolutions = nn.ModuleList()
-        for before, after, count, (height, width) in zip(
-            (base_channels, *widths), widths, counts, sizes, strict=False
-        ):
+        for before, after, count, (height, width) in zip((base_channels, *widths), widths, counts, sizes, strict=False):
             self.upsampling.append(Upsample(before, before, (height, width)))
             self.convolutions.append(_convolutions(before, after, count, config))
         self.projection = linear(widths[-1], channels, scheme=scheme)

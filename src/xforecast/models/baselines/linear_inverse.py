@@ -81,9 +81,7 @@ class LinearInverseModelConfig(Config):
         check_positive("season_width", self.season_width, least=0)
         ages = sorted(set(self.memory))
         if tuple(ages) != self.memory or not ages or ages[0] != 0 or ages[-1] >= self.input_shape[0]:
-            raise InvalidOption(
-                "memory", self.memory, f"increasing ages from 0 to at most {self.input_shape[0] - 1}"
-            )
+            raise InvalidOption("memory", self.memory, f"increasing ages from 0 to at most {self.input_shape[0] - 1}")
         if self.lag > 1 and (self.seasonal or len(self.memory) > 1):
             raise InvalidOption("lag", self.lag, "1 for a model with seasons or memory")
         channels = self.target_shape[3] + (2 if self.seasonal else 0)
@@ -210,9 +208,7 @@ class LinearInverseModel(nn.Module):
             season = self._season_weight(now, at)
             operator = mean
             if config.seasonal:
-                operator = mean + _ridge(
-                    state * season, (future - state @ mean) * season, config.seasonal_ridge
-                )
+                operator = mean + _ridge(state * season, (future - state @ mean) * season, config.seasonal_ridge)
             if config.lag > 1:
                 operator = _fractional_power(operator, 1 / config.lag)
             factors.append(_noise_factor(state * season, future * season, operator, season) * scale)
@@ -259,9 +255,7 @@ class LinearInverseModel(nn.Module):
         return weighted_mse(self(x), y, weight)
 
     @torch.no_grad()
-    def simulate(
-        self, steps: int, generator: torch.Generator, *, series: int = 1, spin_up: int = 240
-    ) -> torch.Tensor:
+    def simulate(self, steps: int, generator: torch.Generator, *, series: int = 1, spin_up: int = 240) -> torch.Tensor:
         """Make series of the model's own climate.
 
         Parameters
