@@ -1,0 +1,194 @@
+"""Observations on the valid times of a forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xforecast.errors import InvalidOption
+from xforecast.skill._labels import MONTHS, T, coordinate, dimension
+
+__all__ = ["align"]
+
+ABSENT = -1
+"""Place of a time that the record lacks."""
+
+TIMEDELTA_UNITS = {
+    name: unit
+    for unit, names in {
+        "s": "s sec secs second seconds",
+        "min": "min mins minute minutes",
+        "h": "h hr hrs hour hours",
+        "D": "d day days",
+    }.items()
+    for name in names.split()
+}
+
+
+def align(
+    forecast: xr.DataArray | xr.Dataset,
+    observed: T,
+    *,
+    keep: Literal["all", "same_inits", "same_verifs"] = "all",
+) -> T:
+    """Observations at the valid time of every start and lead of a forecast.
+
+    Parameters
+    ----------
+    forecast : DataArray or Dataset
+        With `init` (dimension or scalar) and `lead` coordinates. The valid time is its coordinate of that
+        name, or ``init + lead``; leads are timedeltas, or numbers with units months, days, hours, minutes
+        or seconds. With months, stamps match wherever in the month they lie.
+    observed : DataArray or Dataset
+        With a `time` dimension, of datetime64 or cftime stamps as in the forecast.
+    keep : {"all", "same_inits", "same_verifs"}
+        Which pairs to keep, the others becoming NaN. "same_inits": starts that can be verified at every
+        lead. "same_verifs": valid times that every lead verifies. Both make the scores of different leads
+        comparable.
+
+    Returns
+    -------
+    DataArray or Dataset
+        `observed` with `time` replaced by the start and lead dimensions of `forecast`, and NaN where it has
+        no such time; lazy if it was.
+
+    Raises
+    ------
+    InvalidOption
+        When times cannot be compared: no `init`, leads without units, several values for one month.
+
+    Examples
+    --------
+    >>> time = xr.date_range("2000-01-01", periods=6, freq="D")
+    >>> observed = xr.DataArray(np.arange(6.0), coords={"time": time})
+    >>> lead = np.array([1, 2], "timedelta64[D]").astype("timedelta64[ns]")
+    >>> forecast = xr.DataArray(np.zeros((5, 2)), coords={"init": time[:5], "lead": lead})
+    >>> align(forecast, observed).values[-1]
+    array([ 5., nan])
+    >>> align(forecast, observed, keep="same_inits").values[-1]
+    array([nan, nan])
+    """
+    time = dimension(_array(observed), "time", required=True)
+    place = places(_array(forecast), observed[time])
+    if keep != "all":
+        place = place.where(_comparable(_array(forecast), place, keep), ABSENT)
+    return take(observed, place)
+
+
+def _array(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Something with the coordinates of `data`, to look for them in."""
+    return data if isinstance(data, xr.DataArray) else data.coords.to_dataset().to_array()
+
+
+def places(forecast: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
+    """Position in `time` of the valid time of every start and lead, or ABSENT."""
+    lead = forecast[coordinate(forecast, "lead", required=True)]
+    if np.issubdtype(lead.dtype, np.timedelta64) or lead.attrs.get("units") not in MONTHS:
+        valid = _valid_times(forecast, lead)
+        try:
+            found = time.to_index().get_indexer(pd.Index(valid.values.ravel()))
+        except (TypeError, pd.errors.InvalidIndexError) as error:
+            raise InvalidOption(
+                str(time.name), f"{error}", "each time once, of the calendar of the forecast"
+            ) from error
+        return valid.copy(data=found.reshape(valid.shape)).reset_coords(drop=True)
+    init = forecast[coordinate(forecast, "init", required=True)]
+    return month_places(init.copy(data=month_number(init)) + lead.astype(np.int64), time)
+
+
+def _valid_times(forecast: xr.DataArray, lead: xr.DataArray) -> xr.DataArray:
+    if "valid_time" in forecast.coords:
+        return forecast["valid_time"]
+    init = forecast[coordinate(forecast, "init", required=True)]
+    step = lead
+    if not np.issubdtype(lead.dtype, np.timedelta64):
+        unit = TIMEDELTA_UNITS.get(str(lead.attrs.get("units")))
+        if unit is None:
+            raise InvalidOption(
+                str(lead.name),
+                f"dtype {lead.dtype}, units {lead.attrs.get('units')!r}",
+                "timedeltas, or numbers of months, days, hours, minutes or seconds",
+                f'set .{lead.name}.attrs["units"]',
+            )
+        step = lead.copy(data=pd.to_timedelta(lead.values.ravel(), unit=unit).values.reshape(lead.shape))
+    if init.dtype == object:  # cftime
+        step = step.copy(
+            data=np.array(pd.to_timedelta(step.values.ravel()).to_pytimedelta()).reshape(step.shape)
+        )
+    return init + step
+
+
+def month_number(times: xr.DataArray) -> np.ndarray:
+    """Months since January 1970 of datetime64 or cftime stamps, whatever the day within the month."""
+    values = np.asarray(times.values)
+    if np.issubdtype(values.dtype, np.datetime64):
+        return values.astype("datetime64[M]").astype(np.int64)
+    try:
+        months = [12 * (t.year - 1970) + t.month - 1 for t in values.ravel()]
+    except AttributeError:
+        raise InvalidOption(
+            str(times.name),
+            f"dtype {values.dtype}",
+            "datetime64 or cftime stamps",
+            "xr.decode_cf decodes them",
+        ) from None
+    return np.array(months, np.int64).reshape(values.shape)
+
+
+def month_places(months: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
+    """Position in `time` of each month number, or ABSENT."""
+    stamps = pd.Index(month_number(time))
+    if not stamps.is_unique:
+        raise InvalidOption(
+            str(time.name),
+            "several stamps in one month",
+            "one value a month",
+            f'.resample({time.name}="MS").mean() makes it so',
+        )
+    return months.copy(data=stamps.get_indexer(months.values.ravel()).reshape(months.shape))
+
+
+def take(observed: T, place: xr.DataArray) -> T:
+    """The observed values at these places, NaN at those ABSENT, with the dimensions of `place` for the time."""
+    time = dimension(_array(observed), "time", required=True)
+    taken = pick(observed, time, place.clip(min=0))
+    return taken if (place.values != ABSENT).all() else taken.where(place != ABSENT)
+
+
+def pick(values: T, dim: Hashable, place: xr.DataArray) -> T:
+    """Values at the positions `place` along `dim`, which its dimensions replace.
+
+    One column at a time: dask takes by one-dimensional positions in a task a chunk, by others in a task a
+    point.
+    """
+    if place.ndim > 1:
+        last = place.dims[-1]
+        columns = [pick(values, dim, place.isel({last: k})) for k in range(place.sizes[last])]
+        return xr.concat(columns, place[last]).transpose(*place.dims, ...)
+    bare = values.drop_vars([name for name, c in values.coords.items() if dim in c.dims])
+    return bare.isel({dim: place.variable}).assign_coords(place.coords)
+
+
+def take_months(observed: xr.DataArray, months: xr.DataArray) -> xr.DataArray:
+    """The observed values of these month numbers, NaN for those that the record lacks."""
+    return take(observed, month_places(months, observed[dimension(observed, "time", required=True)]))
+
+
+def _comparable(forecast: xr.DataArray, place: xr.DataArray, keep: str) -> xr.DataArray:
+    """Which pairs stay when every lead is to be verified with the same starts, or at the same times."""
+    lead = coordinate(forecast, "lead", required=True)
+    if keep == "same_inits":
+        return (place != ABSENT).all(lead) & xr.ones_like(place, bool)
+    if keep != "same_verifs":
+        raise InvalidOption("keep", keep, '"all", "same_inits" or "same_verifs"')
+    by_lead = (
+        [place.isel({lead: k}).values for k in range(place.sizes[lead])]
+        if lead in place.dims
+        else [place.values]
+    )
+    shared = set.intersection(*(set(np.ravel(p).tolist()) for p in by_lead)) - {ABSENT}
+    return place.isin(sorted(shared))
