@@ -22,7 +22,7 @@ from xforecast.spec import DataSpec, Grid, Variable, node_spacing
 from xforecast.starts import Starts, select_starts
 from xforecast.timestep import is_cftime, months_of
 
-__all__ = ["Conformed", "Source", "as_dataset", "conform", "match_climatology"]
+__all__ = ["Conformed", "Source", "as_dataset", "conform", "match_climatology", "stamps_like"]
 
 PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 METRES = "m"
@@ -183,11 +183,7 @@ def _described_by_dataset(ds: xr.Dataset, report: Report) -> xr.Dataset:
     if len(ds.data_vars) != 1:
         return ds
     name = next(iter(ds.data_vars))
-    astray = {
-        key: ds.attrs[key]
-        for key in ("standard_name", "units")
-        if key in ds.attrs and key not in ds[name].attrs
-    }
+    astray = {key: ds.attrs[key] for key in ("standard_name", "units") if key in ds.attrs and key not in ds[name].attrs}
     if not astray:
         return ds
     report.repair("attributes", f"{name}: took {', '.join(astray)} from the Dataset's attributes")
@@ -203,9 +199,7 @@ def _variable(ds: xr.Dataset, wanted: Variable, mapping: Mapping, report: Report
     if wanted.name in mapping:
         name = mapping[wanted.name]
         if name not in ds:
-            report.error(
-                "variable", f"variables= names {name!r}, which is not in the data; found {listing}", example
-            )
+            report.error("variable", f"variables= names {name!r}, which is not in the data; found {listing}", example)
             return None
         return _Found(name, ds[name])
     try:
@@ -219,11 +213,7 @@ def _variable(ds: xr.Dataset, wanted: Variable, mapping: Mapping, report: Report
         )
         return None
     if match is None:
-        known_as = (
-            f"standard_name {wanted.standard_names[0]!r}"
-            if wanted.standard_names
-            else f"name {wanted.name!r}"
-        )
+        known_as = f"standard_name {wanted.standard_names[0]!r}" if wanted.standard_names else f"name {wanted.name!r}"
         report.error("variable", f"no variable with {known_as}; found {listing}", example)
         return None
     return _Found(match, ds[match])
@@ -238,9 +228,7 @@ def _unknown_mapping(mapping: Mapping, spec: DataSpec, report: Report) -> None:
     names = [variable.name for variable in spec.variables]
     for key in mapping:
         if key not in names:
-            report.error(
-                "variable", f"variables= has the key {key!r}, which the model does not take", f"keys: {names}"
-            )
+            report.error("variable", f"variables= has the key {key!r}, which the model does not take", f"keys: {names}")
 
 
 def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable] | None:
@@ -284,9 +272,7 @@ def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable]
         located[str(entry.name)] = axes
     first = next(iter(located.values()))
     if any(axes != first for axes in located.values()):
-        report.error(
-            "dimensions", f"the variables lie on different axes: {located}", "put them on one grid first"
-        )
+        report.error("dimensions", f"the variables lie on different axes: {located}", "put them on one grid first")
         return None
     return first
 
@@ -312,9 +298,7 @@ def _units(entry: _Found, wanted: Variable, report: Report) -> units.Linear:
         return unchanged
     attr = str(attr)
     if not units.known(attr):
-        report.error(
-            "units", f"{entry.name}: unknown unit {attr!r}, wanted {wanted.units!r} or convertible", correct
-        )
+        report.error("units", f"{entry.name}: unknown unit {attr!r}, wanted {wanted.units!r} or convertible", correct)
         return unchanged
     if not units.compatible(attr, wanted.units):
         report.error(
@@ -345,9 +329,7 @@ def _cells(array: xr.DataArray, dims: Mapping[str, Hashable], grid: Grid, report
     return y, x
 
 
-def _positions(
-    array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, report: Report
-) -> np.ndarray | None:
+def _positions(array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, report: Report) -> np.ndarray | None:
     size = array.sizes[dim]
     wanted_size = grid.shape[0 if axis == "y" else 1]
     if grid.kind == "pixel":
@@ -383,9 +365,7 @@ def _same_size(index: np.ndarray, dim: Hashable, wanted: int, report: Report) ->
 def _in_metres(coordinate: xr.DataArray, values: np.ndarray, report: Report) -> np.ndarray | None:
     unit = str(coordinate.attrs.get("units", METRES))
     if not units.compatible(unit, METRES):
-        report.error(
-            "grid", f"{coordinate.name}: units {unit!r}, wanted a length on a map projection", _regrid(report)
-        )
+        report.error("grid", f"{coordinate.name}: units {unit!r}, wanted a length on a map projection", _regrid(report))
         return None
     return units.conversion(unit, METRES)(values)
 
@@ -442,9 +422,7 @@ def _times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarr
         report.error("time", f"{dim}: no steps at all", "check the selection that was made before")
         return None
     values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
-    if not (
-        np.issubdtype(values.dtype, np.datetime64) or (is_cftime(values) and hasattr(values[0], "calendar"))
-    ):
+    if not (np.issubdtype(values.dtype, np.datetime64) or (is_cftime(values) and hasattr(values[0], "calendar"))):
         report.error("time", f"{dim}: values of type {values.dtype}, wanted dates", "xarray.decode_cf(ds)")
         return None
     if np.issubdtype(values.dtype, np.datetime64) and np.isnat(values).any():
@@ -467,21 +445,12 @@ def _prepare(entry: _Found, wanted: Variable, dims: Mapping[str, Hashable], orde
     y, x = cells
     array = entry.array.transpose(dims["time"], dims["y"], dims["x"])
     times = array[dims["time"]].values[order]
-    array = array.isel(
-        {dims["time"]: _slice_like(order), dims["y"]: _slice_like(y), dims["x"]: _slice_like(x)}
-    )
-    array = xr.DataArray(array.variable, dims=None).rename(
-        {dims["time"]: "time", dims["y"]: "y", dims["x"]: "x"}
-    )
+    array = array.isel({dims["time"]: _slice_like(order), dims["y"]: _slice_like(y), dims["x"]: _slice_like(x)})
+    array = xr.DataArray(array.variable, dims=None).rename({dims["time"]: "time", dims["y"]: "y", dims["x"]: "x"})
     array = entry.convert(array.astype(np.result_type(array.dtype, np.float32)))
     if wanted.climatology is not None and not entry.anomaly:
-        array = array - match_climatology(wanted, times, array)
-    return (
-        array.astype(np.float32)
-        .assign_coords(time=times)
-        .assign_attrs(units=wanted.units)
-        .rename(wanted.name)
-    )
+        array = array - match_climatology(wanted, stamps_like(times, ("time",), array))
+    return array.astype(np.float32).assign_coords(time=times).assign_attrs(units=wanted.units).rename(wanted.name)
 
 
 def _slice_like(index: np.ndarray):
@@ -496,13 +465,26 @@ def _slice_like(index: np.ndarray):
     return index
 
 
-def match_climatology(variable: Variable, times: np.ndarray, like: xr.DataArray) -> xr.DataArray:
-    """The spec's climatology for each stamp, dims (time, y, x), lazy where ``like`` is."""
+def match_climatology(variable: Variable, times: xr.DataArray) -> xr.DataArray:
+    """The spec's climatology for each stamp: the dims of ``times``, then (y, x); lazy where ``times`` is."""
     assert variable.climatology is not None
-    monthly = xr.DataArray(variable.climatology.values, dims=("month", "y", "x"))
-    if like.chunks is not None:
-        monthly = monthly.chunk()
-    return monthly.isel(month=xr.DataArray(months_of(times), dims="time"))
+    monthly = variable.climatology.values
+    return xr.apply_ufunc(
+        lambda stamps: monthly[months_of(stamps)],
+        times,
+        output_core_dims=[["y", "x"]],
+        dask="parallelized",
+        output_dtypes=[monthly.dtype],
+        dask_gufunc_kwargs={"output_sizes": {"y": monthly.shape[1], "x": monthly.shape[2]}},
+    )
+
+
+def stamps_like(times: np.ndarray, dims: tuple[str, ...], like: xr.DataArray) -> xr.DataArray:
+    """Stamps as an array that is chunked like ``like`` along the dimensions they share."""
+    stamps = xr.DataArray(times, dims=dims)
+    if like.chunks is None:
+        return stamps
+    return stamps.chunk({dim: like.chunksizes[dim] for dim in dims})
 
 
 # ------------------------------------------------------------------ the way back
@@ -530,11 +512,7 @@ def _source(ds: xr.Dataset, found: Mapping[str, _Found], dims: Mapping[str, Hash
 
 
 def _kept_attrs(array: xr.DataArray) -> dict[str, Any]:
-    attrs = {
-        key: value
-        for key, value in array.attrs.items()
-        if key not in (*PACKING, "actual_range", "valid_range")
-    }
+    attrs = {key: value for key, value in array.attrs.items() if key not in (*PACKING, "actual_range", "valid_range")}
     if "grid_mapping" in array.encoding:
         attrs.setdefault("grid_mapping", array.encoding["grid_mapping"])
     return attrs

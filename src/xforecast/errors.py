@@ -80,8 +80,7 @@ class MissingExtra(XForecastError, ImportError):  # noqa: N818
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed\n"
-            f"  -> pip install 'xforecast[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed\n  -> pip install 'xforecast[{extra}]'"
         )
 
 

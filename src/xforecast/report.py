@@ -94,9 +94,7 @@ class Report:
         """Raise `SpecMismatch` with every problem at once, if there is one."""
         if errors := self.of("error"):
             lines = "\n".join(f"  {_indent(str(finding)[2:])}" for finding in errors)
-            raise SpecMismatch(
-                f"the data do not fit {self.against!r} ({_count(errors, 'problem')})\n{lines}", self
-            )
+            raise SpecMismatch(f"the data do not fit {self.against!r} ({_count(errors, 'problem')})\n{lines}", self)
 
     def emit_warnings(self, stacklevel: int = 3) -> None:
         """Issue each warning as an `XForecastWarning`."""

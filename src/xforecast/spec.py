@@ -245,9 +245,7 @@ class Grid:
 
     def to_dict(self) -> dict:
         """JSON-ready form."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Grid:
@@ -338,15 +336,11 @@ class DataSpec:
         object.__setattr__(self, "time_step", str(TimeStep.parse(self.time_step)))
         for length in ("history", "horizon"):
             if int(getattr(self, length)) < 1:
-                raise InvalidOption(
-                    f"DataSpec.{length}", getattr(self, length), "a number of steps, 1 or more"
-                )
+                raise InvalidOption(f"DataSpec.{length}", getattr(self, length), "a number of steps, 1 or more")
             object.__setattr__(self, length, int(getattr(self, length)))
         object.__setattr__(self, "calendar", tuple(self.calendar))
         if not set(self.calendar) <= set(CALENDAR_CHANNELS):
-            raise InvalidOption(
-                "DataSpec.calendar", self.calendar, f"cycles among {sorted(CALENDAR_CHANNELS)}"
-            )
+            raise InvalidOption("DataSpec.calendar", self.calendar, f"cycles among {sorted(CALENDAR_CHANNELS)}")
         if self.mask is not None:
             mask = np.asarray(self.mask, bool)
             if mask.shape != self.grid.shape:

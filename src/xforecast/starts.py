@@ -116,9 +116,7 @@ def _regular(times: np.ndarray, step: TimeStep, report: Report) -> np.ndarray | 
     numbers = step.numbers(times)
     if (np.diff(numbers) == 0).any():
         twice = times[1:][np.diff(numbers) == 0]
-        report.error(
-            "time", f"several steps within the same {step}: {_list(twice)}", "ds.drop_duplicates('time')"
-        )
+        report.error("time", f"several steps within the same {step}: {_list(twice)}", "ds.drop_duplicates('time')")
         return None
     return numbers
 
@@ -168,9 +166,7 @@ def _is_scalar(init: object) -> bool:
     )
 
 
-def _choose(
-    times: np.ndarray, spec: DataSpec, init: object, report: Report
-) -> tuple[np.ndarray, bool] | None:
+def _choose(times: np.ndarray, spec: DataSpec, init: object, report: Report) -> tuple[np.ndarray, bool] | None:
     """Positions asked for, and whether those without enough history may be left out."""
     if init is None:
         return np.array([len(times) - 1]), False
@@ -181,17 +177,12 @@ def _choose(
         if positions is None or not positions.size:
             report.error(
                 "init",
-                f"no start in {init.start} to {init.stop}; the data run from {_show(times[0])} "
-                f"to {_show(times[-1])}",
+                f"no start in {init.start} to {init.stop}; the data run from {_show(times[0])} to {_show(times[-1])}",
                 "choose dates inside the record",
             )
             return None
         return positions, True
-    items = (
-        [init]
-        if _is_scalar(init)
-        else list(np.asarray(init).ravel() if isinstance(init, xr.DataArray) else init)
-    )
+    items = [init] if _is_scalar(init) else list(np.asarray(init).ravel() if isinstance(init, xr.DataArray) else init)
     if not items:
         report.error("init", "an empty list of starts", 'a date, a slice, a list of dates or "all"')
         return None

@@ -134,9 +134,7 @@ def seconds_between(times: np.ndarray, origin) -> np.ndarray:
 def month_numbers(times: np.ndarray) -> np.ndarray:
     """``12 * year + month - 1`` of each stamp."""
     if is_cftime(times):
-        return np.array([12 * time.year + time.month - 1 for time in times.ravel()], np.int64).reshape(
-            times.shape
-        )
+        return np.array([12 * time.year + time.month - 1 for time in times.ravel()], np.int64).reshape(times.shape)
     return times.astype("datetime64[M]").astype(np.int64) + 12 * 1970
 
 
@@ -154,9 +152,7 @@ def cycle_phases(times: np.ndarray, cycle: str) -> np.ndarray:
     if cycle == "annual":
         return 2 * np.pi * months_of(times) / 12
     if is_cftime(times):
-        seconds = np.array(
-            [time.hour * 3600 + time.minute * 60 + time.second for time in times.ravel()], float
-        )
+        seconds = np.array([time.hour * 3600 + time.minute * 60 + time.second for time in times.ravel()], float)
         return 2 * np.pi * seconds.reshape(times.shape) / 86400
     seconds = (times - times.astype("datetime64[D]")) / np.timedelta64(1, "s")
     return 2 * np.pi * seconds / 86400
@@ -173,9 +169,7 @@ def _duration(times: np.ndarray, seconds: int):
 def _shift_months(times: np.ndarray, months: int) -> np.ndarray:
     if is_cftime(times):
         at_end = all(time.day == time.daysinmonth for time in times.ravel())
-        return np.array([_shift_cftime(time, months, at_end) for time in times.ravel()], object).reshape(
-            times.shape
-        )
+        return np.array([_shift_cftime(time, months, at_end) for time in times.ravel()], object).reshape(times.shape)
     month = times.astype("datetime64[M]")
     within = times - month.astype(times.dtype)
     day = within.astype("timedelta64[D]").astype(np.int64)
@@ -187,9 +181,7 @@ def _shift_months(times: np.ndarray, months: int) -> np.ndarray:
 
 
 def _length(month: np.ndarray) -> np.ndarray:
-    return ((month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(
-        np.int64
-    )
+    return ((month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
 
 
 def _shift_cftime(time, months: int, at_end: bool):

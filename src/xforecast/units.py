@@ -151,9 +151,7 @@ def conversion(found: str, wanted: str, *, difference: bool = False) -> Linear:
         return Linear(1.0, 0.0)
     from cf_xarray.units import units as registry
 
-    origin, one = (
-        registry.Quantity(value, _parse(found)).to(_parse(wanted)).magnitude for value in (0.0, 1.0)
-    )
+    origin, one = (registry.Quantity(value, _parse(found)).to(_parse(wanted)).magnitude for value in (0.0, 1.0))
     # Rounding keeps 274.15 - 273.15 at exactly 1.
     scale = float(f"{one - origin:.12g}")
     return Linear(scale, 0.0 if difference else float(origin))

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xforecast import units
-from xforecast.conform import Conformed, match_climatology
+from xforecast.conform import Conformed, match_climatology, stamps_like
 from xforecast.spec import DataSpec, Variable
 from xforecast.starts import Starts
 from xforecast.timestep import cycle_phases
@@ -37,9 +37,7 @@ def windows(conformed: Conformed, spec: DataSpec) -> xr.DataArray:
     starts = conformed.starts
     first, last = starts.positions.min() - spec.history + 1, starts.positions.max()
     channels = (
-        conformed.dataset.isel(time=slice(first, last + 1))
-        .to_dataarray("channel")
-        .drop_vars(["channel", "time"])
+        conformed.dataset.isel(time=slice(first, last + 1)).to_dataarray("channel").drop_vars(["channel", "time"])
     )
     channels = channels.transpose("time", "y", "x", "channel")
     if channels.chunks is not None:
@@ -69,9 +67,7 @@ def _calendar(starts: Starts, spec: DataSpec, like: xr.DataArray) -> xr.DataArra
     offsets = np.arange(spec.history) - spec.history + 1
     stamps = starts.times[starts.positions[:, None] + offsets]
     phases = [cycle_phases(stamps, cycle) for cycle in spec.calendar]
-    waves = np.stack([wave(phase) for phase in phases for wave in (np.sin, np.cos)], axis=-1).astype(
-        np.float32
-    )
+    waves = np.stack([wave(phase) for phase in phases for wave in (np.sin, np.cos)], axis=-1).astype(np.float32)
     array = xr.DataArray(waves, dims=("init", "history", "channel"))
     if like.chunks is not None:
         array = array.chunk({"init": like.chunksizes["init"]})
@@ -116,23 +112,17 @@ def label(values: xr.DataArray, conformed: Conformed, spec: DataSpec) -> xr.Data
     return _place(forecast, conformed)
 
 
-def _restored(
-    field: xr.DataArray, variable: Variable, valid: np.ndarray, conformed: Conformed
-) -> xr.DataArray:
+def _restored(field: xr.DataArray, variable: Variable, valid: np.ndarray, conformed: Conformed) -> xr.DataArray:
     """In the data's quantity, units and orientation."""
     source = conformed.source
     anomaly = source.anomalies[variable.name]
     if variable.anomaly and not anomaly:
-        cycle = match_climatology(variable, valid.ravel(), field)
-        cycle = cycle.assign_coords(time=np.arange(valid.size)).coarsen(time=valid.shape[1])
-        cycle = cycle.construct(time=("init", "lead")).drop_vars("time")
+        cycle = match_climatology(variable, stamps_like(valid, ("init", "lead"), field))
         field = field + cycle
     found = str(source.attrs[variable.name].get("units", variable.units))
     field = units.conversion(variable.units, found, difference=anomaly)(field)
     order = {"y": np.argsort(source.y_index), "x": np.argsort(source.x_index)}
-    return field.isel({dim: index for dim, index in order.items() if (np.diff(index) != 1).any()}).astype(
-        np.float32
-    )
+    return field.isel({dim: index for dim, index in order.items() if (np.diff(index) != 1).any()}).astype(np.float32)
 
 
 def _time_coordinates(starts: Starts, spec: DataSpec, valid: np.ndarray) -> dict[Hashable, tuple]:
@@ -172,9 +162,7 @@ def _place(forecast: xr.Dataset, conformed: Conformed) -> xr.Dataset:
     forecast = forecast.assign_coords(kept.coords).assign(kept.data_vars)
     for field in (forecast[source.names[name]] for name in spec_targets(forecast, conformed)):
         field.encoding = {"dtype": "float32", "_FillValue": np.float32(np.nan), "zlib": True, "complevel": 1}
-    return forecast.assign_attrs(
-        {key: value for key, value in source.dataset_attrs.items() if key != "history"}
-    )
+    return forecast.assign_attrs({key: value for key, value in source.dataset_attrs.items() if key != "history"})
 
 
 def spec_targets(forecast: xr.Dataset, conformed: Conformed) -> list[str]:

@@ -1,0 +1,146 @@
+"""Climatology, anomalies and trends of labelled data, lazily."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
+
+from xforecast.errors import InvalidOption
+from xforecast.find import Ambiguous, find_axis
+
+__all__ = ["anomaly", "climatology", "detrend"]
+
+Data = TypeVar("Data", xr.DataArray, xr.Dataset)
+
+
+def climatology(data: Data, base: slice | tuple[str, str] | None = None) -> Data:
+    """The mean annual cycle, month by month.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        Monthly or finer, with a time axis of datetime64 or cftime stamps.
+    base : slice or tuple of str, optional
+        The base period, such as ``("1991", "2020")``; the whole record by default.
+
+    Returns
+    -------
+    xarray.DataArray or xarray.Dataset
+        A ``month`` dimension, 1 to 12, in place of time; missing values are left out of the means.
+
+    Raises
+    ------
+    InvalidOption
+        No time axis, or the base period lacks a calendar month.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> time = xr.date_range("2000-01", periods=24, freq="MS")
+    >>> series = xr.DataArray(np.arange(24.0), [("time", time)])
+    >>> climatology(series).values[:3]
+    array([6., 7., 8.])
+    """
+    dim = _time_dim(data)
+    chosen = data if base is None else data.sel({dim: base if isinstance(base, slice) else slice(*base)})
+    found = np.unique(chosen[dim].dt.month)
+    if len(found) < 12:
+        raise InvalidOption("base", base, f"a period with all 12 calendar months; found months {found.tolist()}")
+    return chosen.groupby(f"{dim}.month").mean(dim, keep_attrs=True)
+
+
+def anomaly(data: Data, cycle: Data | None = None, base: slice | tuple[str, str] | None = None) -> Data:
+    """Departures from the mean annual cycle.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        Monthly or finer.
+    cycle : xarray.DataArray or xarray.Dataset, optional
+        From `climatology`; that of ``data`` over ``base`` by default.
+    base : slice or tuple of str, optional
+        The base period.
+
+    Returns
+    -------
+    xarray.DataArray or xarray.Dataset
+        Like ``data``; a ``standard_name`` gets the ending ``_anomaly``, so that everything that reads
+        the result knows.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> time = xr.date_range("2000-01", periods=24, freq="MS")
+    >>> series = xr.DataArray(np.arange(24.0), [("time", time)], attrs={"standard_name": "air_temperature"})
+    >>> departures = anomaly(series)
+    >>> departures.values[[0, 12]], departures.attrs["standard_name"]
+    (array([-6.,  6.]), 'air_temperature_anomaly')
+    """
+    dim = _time_dim(data)
+    cycle = climatology(data, base) if cycle is None else cycle
+    with xr.set_options(keep_attrs=True):
+        departures = data.groupby(f"{dim}.month") - cycle
+    departures = departures.drop_vars("month").transpose(*data.dims)
+    if isinstance(departures, xr.Dataset):
+        return departures.map(_as_anomaly, keep_attrs=True)
+    return _as_anomaly(departures)
+
+
+def _as_anomaly(array: xr.DataArray) -> xr.DataArray:
+    name = array.attrs.get("standard_name")
+    if name is None or name.endswith("_anomaly"):
+        return array
+    return array.assign_attrs(standard_name=f"{name}_anomaly")
+
+
+def detrend(data: Data, degree: int = 1) -> Data:
+    """Without the polynomial trend of each cell, mean kept.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        With a time axis.
+    degree : int, default 1
+        Of the polynomial, fitted by least squares; missing values are left out.
+
+    Returns
+    -------
+    xarray.DataArray or xarray.Dataset
+        Like ``data``. It looks ahead: every value depends on the whole record.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> time = xr.date_range("2000-01-01", periods=5, freq="D")
+    >>> series = xr.DataArray(np.arange(5.0), [("time", time)])
+    >>> np.allclose(detrend(series), 2.0)
+    True
+    """
+    dim = _time_dim(data)
+
+    def without_trend(array: xr.DataArray) -> xr.DataArray:
+        if dim not in array.dims:
+            return array
+        numbered = array.assign_coords({dim: np.arange(array.sizes[dim], dtype=float)})
+        fitted = numbered.polyfit(dim, degree, skipna=True).polyfit_coefficients
+        trend = xr.polyval(numbered[dim], fitted)
+        flat = (array - (trend - trend.mean(dim)).assign_coords({dim: array[dim]})).transpose(*array.dims)
+        return flat.assign_attrs(array.attrs)
+
+    if isinstance(data, xr.Dataset):
+        return data.map(without_trend, keep_attrs=True)
+    return without_trend(data)
+
+
+def _time_dim(data: xr.DataArray | xr.Dataset):
+    arrays = [data] if isinstance(data, xr.DataArray) else list(data.data_vars.values())
+    for array in arrays:
+        try:
+            dim = find_axis(array, "time")
+        except Ambiguous as several:
+            raise InvalidOption("data", several.candidates, "one time axis", "drop or rename the others") from several
+        if dim is not None and dim in array.coords:
+            return dim
+    raise InvalidOption("data", dict(data.sizes), "a time axis with dates", "xarray.decode_cf(ds)")

@@ -1,0 +1,91 @@
+"""Open and write Datasets by file name: NetCDF or Zarr, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import xarray as xr
+
+from xforecast.errors import DataFileError, InvalidOption, require
+
+__all__ = ["open_data", "write"]
+
+NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
+
+
+def _is_zarr(path: Path) -> bool:
+    if path.suffix == ".zarr" or path.name.endswith(".zarr.zip"):
+        require("zarr", extra="zarr", purpose="Zarr")
+        return True
+    return False
+
+
+def open_data(path: str | os.PathLike, *, chunks: dict | None = None) -> xr.Dataset:
+    """Open NetCDF or Zarr, by file name.
+
+    Parameters
+    ----------
+    path : path
+        A file or a Zarr folder.
+    chunks : dict, optional
+        As in `xarray.open_dataset`; ``{}`` is lazy.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    DataFileError
+        It is missing, truncated or of no known format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataFileError(f"{path}: no such file\n  -> check the path")
+    try:
+        if _is_zarr(path):
+            return xr.open_zarr(path, chunks=chunks)
+        return xr.open_dataset(path, chunks=chunks, decode_coords="all")
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise DataFileError(
+            f"{path} cannot be read: {first}\n  -> is it whole, and NetCDF or Zarr? Compare its size with the original"
+        ) from error
+
+
+def write(ds: xr.Dataset, path: str | os.PathLike) -> Path:
+    """Write a Dataset as NetCDF or Zarr, by file name; what was there is replaced when the new one is whole.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Lazy data are computed piece by piece while writing.
+    path : path
+        Ending in .nc or .zarr.
+
+    Returns
+    -------
+    pathlib.Path
+        The path.
+    """
+    path = Path(path)
+    zarr = _is_zarr(path)
+    if not zarr and path.suffix not in NETCDF:
+        raise InvalidOption("path", str(path), "a name that ends in .nc or .zarr")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".xforecast-") as scratch:
+        unfinished = Path(scratch) / path.name
+        if zarr:
+            plain = ds.copy()
+            for variable in plain.variables.values():
+                variable.encoding = {key: variable.encoding[key] for key in ("_FillValue",) if key in variable.encoding}
+            plain.to_zarr(unfinished, zarr_format=2)
+        else:
+            ds.to_netcdf(unfinished, engine="netcdf4")
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(unfinished, path)
+    return path

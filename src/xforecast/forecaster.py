@@ -1,0 +1,510 @@
+"""A trained model together with its data contract: arrays in and out, Datasets in and out, files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from scipy.ndimage import distance_transform_edt
+
+from xforecast import parallel
+from xforecast._version import __version__
+from xforecast.conform import Conformed, conform
+from xforecast.errors import CheckpointError, InvalidOption
+from xforecast.models import build, describe
+from xforecast.models.protocol import ProbabilisticModel
+from xforecast.models.weights import load_strictly
+from xforecast.progress import track
+from xforecast.report import Report
+from xforecast.spec import DataSpec, Variable
+from xforecast.values import check_values
+from xforecast.windows import label, windows
+
+__all__ = ["Forecaster"]
+
+FORMAT = 1
+CONFIG_FILE = "forecaster.json"
+WEIGHTS_FILE = "weights.safetensors"
+CONVENTIONS = "CF-1.11"
+VALUES_PER_BATCH = {"cpu": 2**20, "cuda": 2**24}
+"""Output values of one forward pass when the batch size is chosen automatically."""
+
+
+class Forecaster:
+    """A model that knows what data it takes.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model of the contract in `xforecast.models.protocol`: (batch, history, height, width,
+        channel) in, (batch, horizon, height, width, channel) out, both normalised.
+    spec : DataSpec
+        The data that it was trained on.
+    card : mapping, optional
+        What a reader should know: name, title, licence, period, scores ...
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xforecast.models import Persistence, PersistenceConfig
+    >>> from xforecast.spec import DataSpec, Grid, Variable
+    >>> spec = DataSpec([Variable("sst", "degC")], Grid("pixel", (3, 4)), "1 month", history=2, horizon=3)
+    >>> persistence = Forecaster(Persistence(PersistenceConfig(horizon=3)), spec)
+    >>> persistence.predict(np.ones((1, 2, 3, 4, 1))).shape
+    (1, 1, 3, 3, 4, 1)
+    """
+
+    def __init__(self, model: torch.nn.Module, spec: DataSpec, card: Mapping[str, Any] | None = None):
+        self.model = model.eval()
+        self.spec = spec
+        self.card = dict(card or {})
+        self.folder: str | None = None
+        self._copies: dict[str, torch.nn.Module] = {}
+
+    # -------------------------------------------------------------- identity
+
+    @property
+    def name(self) -> str:
+        """Its name, or the class of its model."""
+        return str(self.card.get("name") or type(self.model).__name__)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of weights, architecture and spec; provenance, and the key of caches."""
+        summary = hashlib.sha256(json.dumps([describe(self.model), self.spec.to_dict()], sort_keys=True).encode())
+        for key, value in sorted(self.model.state_dict().items()):
+            summary.update(key.encode())
+            summary.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return summary.hexdigest()
+
+    @property
+    def default_samples(self) -> int:
+        """Samples that a forecast has when their number is left open."""
+        return int(getattr(self.model, "size", 1))
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the model gives one answer only."""
+        return not isinstance(self.model, ProbabilisticModel)
+
+    # -------------------------------------------------------------- labels in, labels out
+
+    def forecast(
+        self,
+        ds: xr.Dataset | xr.DataArray,
+        *,
+        init: object = None,
+        samples: int | None = None,
+        horizon: int | None = None,
+        seed: int = 0,
+        variables: Mapping[str, Hashable] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | str = "auto",
+        progress: bool | None = None,
+        **sampling: Any,
+    ) -> xr.Dataset:
+        """A labelled forecast from labelled data; see `xforecast.forecast` for the options."""
+        count = self._sample_count(samples)
+        options = {
+            "seed": seed,
+            "horizon": self._horizon(horizon),
+            "device": device,
+            "precision": precision,
+            "batch_size": batch_size,
+            **{key: value for key, value in sampling.items() if value is not None},
+        }
+        self._check_sampling(options)
+        ready = self._conform(ds, init, variables)
+        histories = windows(ready, self.spec)
+        if histories.chunks is None:
+            ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
+            ready.report.raise_errors()
+            options["progress"] = progress
+        ready.report.emit_warnings(stacklevel=5)
+        values = parallel.lazily(self, histories, ready.starts.init, range(count), options, ready.source.anomalies)
+        return self._with_provenance(label(values, ready, self.spec), ds, options)
+
+    def check(
+        self,
+        ds: xr.Dataset | xr.DataArray,
+        *,
+        init: object = None,
+        variables: Mapping[str, Hashable] | None = None,
+    ) -> Report:
+        """What `forecast` would repair, warn of or refuse; computes the newest history of lazy data."""
+        ready = conform(ds, self.spec, init=init, variables=variables, against=self.name)
+        if isinstance(ready, Report):
+            return ready
+        histories = windows(ready, self.spec).isel(init=slice(-1, None))
+        ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
+        return ready.report
+
+    def _conform(self, ds, init, variables) -> Conformed:
+        ready = conform(ds, self.spec, init=init, variables=variables, against=self.name)
+        if isinstance(ready, Report):
+            ready.raise_errors()
+            raise AssertionError("a report without errors must come with data")
+        return ready
+
+    def _with_provenance(self, forecast: xr.Dataset, ds, options: Mapping[str, Any]) -> xr.Dataset:
+        now = np.datetime_as_string(np.datetime64("now"), unit="s")
+        call = f"{now}Z: xforecast {__version__} forecast(model={self.name!r}, seed={options['seed']})"
+        history = "\n".join(filter(None, [call, str(ds.attrs.get("history", ""))]))
+        sampling = {key: str(options[key]) for key in ("sampler", "steps") if key in options}
+        return forecast.assign_attrs(
+            Conventions=CONVENTIONS,
+            source=f"{self.card.get('title', self.name)}, forecast by xforecast {__version__}",
+            history=history,
+            xforecast_model=self.name,
+            xforecast_weights_sha256=self.digest,
+            xforecast_version=__version__,
+            torch_version=torch.__version__,
+            xforecast_seed=int(options["seed"]),
+            xforecast_precision=str(options["precision"]),
+            **{f"xforecast_{key}": value for key, value in sampling.items()},
+            **({"references": self.card["references"]} if "references" in self.card else {}),
+        )
+
+    # -------------------------------------------------------------- arrays in, arrays out
+
+    def predict(
+        self,
+        x: np.ndarray,
+        samples: int | Sequence[int] | np.ndarray | None = None,
+        seed: int = 0,
+        *,
+        keys: np.ndarray | None = None,
+        horizon: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | str = "auto",
+        progress: bool | None = False,
+        **sampling: Any,
+    ) -> np.ndarray:
+        """Forecast arrays.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            Shape (init, history, y, x, channel), in the spec's units and quantities, missing values
+            as NaN; calendar channels last.
+        samples : int or sequence of int, optional
+            How many samples, or the numbers of those to draw.
+        seed : int
+            Of the random numbers; sample k of a start depends on the seed, the start and k alone.
+        keys : numpy.ndarray of int, optional
+            Identity of each start for the random numbers; its place in the batch by default.
+        horizon : int, optional
+            Number of steps to give, at most the spec's.
+        device, precision, batch_size, progress
+            As in `xforecast.forecast`.
+        **sampling
+            Passed to the model's ``sample``.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (init, sample, lead, y, x, channel), float32, in the spec's units; NaN where the
+            history of that variable never has a value and where the training data had none.
+        """
+        x = np.asarray(x)
+        if x.ndim != 5 or x.shape[1:] != self.spec.input_shape:
+            raise InvalidOption("x", x.shape, f"shape (init, {', '.join(map(str, self.spec.input_shape))})")
+        numbers = np.arange(self._sample_count(samples)) if _is_count(samples) else np.asarray(samples, np.int64)
+        self._sample_count(int(numbers.max()) + 1 if numbers.size else 0)
+        keys = np.arange(len(x)) if keys is None else np.asarray(keys, np.int64)
+        network_in = torch.from_numpy(normalise(x, self.spec))
+        runs = _Runs(self._on(parallel.pick_device(device)), network_in, numbers, keys, seed, precision, sampling)
+        size = (
+            self._batch_size(batch_size, runs.device) if batch_size == "auto" else _positive("batch_size", batch_size)
+        )
+        found = runs.all(size, progress, self.name).numpy()
+        found = found.reshape(len(x), -1, *self.spec.target_shape)[:, :, : self._horizon(horizon)]
+        if len(numbers) > 1 and found.shape[1] == 1:
+            found = np.repeat(found, len(numbers), axis=1)
+        return restore(found, x, self.spec)
+
+    def _on(self, device: torch.device) -> torch.nn.Module:
+        if device.type == "cpu":
+            return self.model
+        if str(device) not in self._copies:
+            import copy
+
+            self._copies[str(device)] = copy.deepcopy(self.model).to(device)
+        return self._copies[str(device)]
+
+    def _sample_count(self, samples) -> int:
+        if samples is None:
+            return self.default_samples
+        count = _positive("samples", samples)
+        limit = 1 if self.deterministic else getattr(self.model, "size", None)
+        if limit is not None and count > limit:
+            kind = "is deterministic and gives 1" if limit == 1 else f"has {limit} members, which are its samples"
+            raise InvalidOption("samples", count, f"at most {limit}: {self.name} {kind}", f"samples={limit}")
+        return count
+
+    def _horizon(self, horizon: int | None) -> int:
+        if horizon is None:
+            return self.spec.horizon
+        steps = _positive("horizon", horizon)
+        if steps > self.spec.horizon:
+            raise InvalidOption(
+                "horizon",
+                steps,
+                f"at most {self.spec.horizon} steps of {self.spec.time_step}, as trained",
+                "train a forecaster for a longer horizon with xforecast.fit(ds, model, horizon=...)",
+            )
+        return steps
+
+    def _check_sampling(self, options: Mapping[str, Any]) -> None:
+        parallel.pick_precision(options["precision"], parallel.pick_device(options["device"]))
+        if options["batch_size"] != "auto":
+            _positive("batch_size", options["batch_size"])
+        accepted = getattr(self.model, "sampling_options", ())
+        for option in ("constraint", "sampler", "steps"):
+            if option in options and option not in accepted:
+                raise InvalidOption(
+                    option,
+                    options[option],
+                    f"nothing: {self.name} does not sample by diffusion",
+                    f"leave {option}= out",
+                )
+
+    def _batch_size(self, batch_size, device: torch.device) -> int:
+        values = int(np.prod(self.spec.target_shape))
+        return max(1, VALUES_PER_BATCH.get(device.type, VALUES_PER_BATCH["cpu"]) // values)
+
+    # -------------------------------------------------------------- files
+
+    def save(self, folder: str | os.PathLike, *, half: bool = False) -> Path:
+        """Write weights, architecture, spec and card to a folder.
+
+        Parameters
+        ----------
+        folder : path
+            Made if needed. A forecaster that is already there is replaced, in one step at the end.
+        half : bool, default False
+            Store the weights in float16, half the size.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+        """
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"{folder} is a file\n  -> choose a folder")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).exists():
+            raise CheckpointError(f"{folder} holds other files, not a forecaster\n  -> choose an empty folder")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        state = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
+        if half:
+            state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        stored = {
+            "format": FORMAT,
+            "xforecast": __version__,
+            "model": describe(self.model),
+            "spec": self.spec.to_dict(),
+            "card": self.card,
+        }
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".xforecast-") as scratch:
+            weights = Path(scratch) / WEIGHTS_FILE
+            save_file(state, weights)
+            stored["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+            (Path(scratch) / CONFIG_FILE).write_text(json.dumps(stored, indent=1) + "\n")
+            folder.mkdir(exist_ok=True)
+            for name in (WEIGHTS_FILE, CONFIG_FILE):
+                shutil.move(Path(scratch) / name, folder / name)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> Forecaster:
+        """Read what `save` wrote; strict about every key, and the digest of the weights is checked."""
+        folder = Path(folder)
+        try:
+            stored = json.loads((folder / CONFIG_FILE).read_text())
+            raw = (folder / WEIGHTS_FILE).read_bytes()
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"no forecaster in {folder}: {Path(error.filename).name} is missing\n"
+                "  -> give a folder written by Forecaster.save, or a name of xforecast.list_models()"
+            ) from error
+        except json.JSONDecodeError as error:
+            raise CheckpointError(f"{folder / CONFIG_FILE} is damaged: {error}\n  -> copy the folder anew") from error
+        if stored.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{folder}: found format {stored.get('format')!r}, wanted {FORMAT}\n  -> upgrade xforecast"
+            )
+        found = hashlib.sha256(raw).hexdigest()
+        if found != stored["weights_sha256"]:
+            raise CheckpointError(
+                f"{folder / WEIGHTS_FILE}: found sha256 {found[:16]}..., wanted {stored['weights_sha256'][:16]}...\n"
+                "  -> the file is damaged or was exchanged; copy the folder anew"
+            )
+        try:
+            state = load_file(folder / WEIGHTS_FILE)
+        except SafetensorError as error:
+            raise CheckpointError(f"{folder / WEIGHTS_FILE} is damaged: {error}\n  -> copy the folder anew") from error
+        model = build(**stored["model"])
+        load_strictly(model, {key: _single(value) for key, value in state.items()}, source=str(folder))
+        forecaster = cls(model, DataSpec.from_dict(stored["spec"]), stored["card"])
+        forecaster.folder = str(folder.resolve())
+        return forecaster
+
+    def folder_for_workers(self) -> str:
+        """Where another process finds this forecaster; one that was never saved is saved in the cache."""
+        if self.folder is None:
+            folder = Path(parallel.cache_folder()) / "workers" / self.digest[:32]
+            if not (folder / CONFIG_FILE).exists():
+                self.save(folder)
+            self.folder = str(folder)
+        return self.folder
+
+    # -------------------------------------------------------------- for people
+
+    def _rows(self) -> list[tuple[str, str]]:
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        model = type(self.model).__name__
+        inner = getattr(self.model, "summary", "")
+        rows = [("model", f"{model}{f' of {inner}' if inner else ''}, {parameters:,} parameters")]
+        rows += [(key, str(self.card[key])) for key in ("title", "period", "licence") if key in self.card]
+        return rows
+
+    def __repr__(self) -> str:
+        rows = "\n".join(f"  {title:<10} {text}" for title, text in self._rows())
+        return f"Forecaster {self.name!r}\n{rows}\n{repr(self.spec).partition(chr(10))[2]}"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{escape(title)}</th><td style='text-align:left'>{escape(text)}</td></tr>"
+            for title, text in self._rows()
+        )
+        return f"<div><b>Forecaster {escape(self.name)}</b><table>{cells}</table>{self.spec._repr_html_()}</div>"
+
+
+# ------------------------------------------------------------------ numbers on the way in and out
+
+
+def normalise(x: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """What the network sees: missing values filled, variables normalised, float32, a new array."""
+    out = np.array(x, dtype=np.float32, order="C")
+    for channel, variable in enumerate(spec.variables):
+        values = out[..., channel]
+        _fill(values, variable)
+        if spec.mask is not None and isinstance(variable.fill, float | int):
+            values[..., ~spec.mask] = variable.fill
+        values -= variable.offset
+        values /= variable.scale
+    return out
+
+
+def _fill(values: np.ndarray, variable: Variable) -> None:
+    """Fill missing values in place, by the variable's rule."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return
+    if variable.fill is None:
+        raise InvalidOption(
+            f"values of {variable.name!r}",
+            f"{missing.mean():.1%} missing",
+            "no missing values",
+            "fill them first",
+        )
+    if variable.fill != "nearest":
+        values[missing] = variable.fill
+        return
+    for field, holes in zip(
+        values.reshape(-1, *values.shape[-2:]), missing.reshape(-1, *values.shape[-2:]), strict=True
+    ):
+        if holes.all():
+            field[...] = variable.offset
+        elif holes.any():
+            rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
+            field[...] = field[rows, columns]
+
+
+def restore(network_out: np.ndarray, x: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """Physical values from what the network gave, with missing values put back."""
+    out = np.array(network_out, np.float32)
+    names = [variable.name for variable in spec.variables]
+    for channel, variable in enumerate(spec.target_variables):
+        values = out[..., channel]
+        values *= variable.scale
+        values += variable.offset
+        absent = np.isnan(x[..., names.index(variable.name)]).all(axis=1)
+        if spec.mask is not None:
+            absent |= ~spec.mask
+        values[np.broadcast_to(absent[:, None, None], values.shape)] = np.nan
+    return out
+
+
+class _Runs:
+    """The forward passes of one call of `Forecaster.predict`, in batches of (start, sample) pairs."""
+
+    def __init__(self, model, histories: torch.Tensor, numbers, keys, seed: int, precision: str, sampling):
+        self.model, self.histories, self.sampling = model, histories, sampling
+        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.seed, self.keys, self.precision = seed, keys, precision
+        self.drawn = isinstance(model, ProbabilisticModel)
+        count = len(numbers) if self.drawn else 1
+        self.rows = np.repeat(np.arange(len(histories)), count)
+        self.members = np.tile(numbers, len(histories)) if self.drawn else np.zeros(len(histories), np.int64)
+
+    def all(self, batch_size: int, progress: bool | None, name: str) -> torch.Tensor:
+        """Every pair, starts outermost: (pair, horizon, height, width, channel) on the CPU."""
+        total = len(self.rows)
+        if total == 0:
+            raise InvalidOption("x", "no starts", "at least one history")
+        steps = iter(track(range(total), f"forecasting with {name}", enabled=progress, total=total))
+        next(steps, None)
+
+        def advance(done: int) -> None:
+            for _ in range(done):
+                next(steps, None)
+
+        with parallel.device_lock(self.device), torch.inference_mode():
+            return parallel.in_batches(self._batch, total, batch_size, advance)
+
+    def _batch(self, batch: slice) -> torch.Tensor:
+        rows = self.rows[batch]
+        used, local = np.unique(rows, return_inverse=True)
+        histories = self.histories[used].to(self.device)
+        with parallel.pick_precision(self.precision, self.device):
+            if not self.drawn:
+                return self.model(histories).float().cpu()
+            members = self.members[batch]
+            generators = [
+                parallel.generator(self.seed, self.keys[row], member) for row, member in zip(rows, members, strict=True)
+            ]
+            found = self.model.sample(
+                histories, torch.from_numpy(local), torch.from_numpy(members), generators, **self.sampling
+            )
+        return found.float().cpu()
+
+
+def _single(value: torch.Tensor) -> torch.Tensor:
+    return value.float() if value.dtype == torch.float16 else value
+
+
+def _is_count(samples) -> bool:
+    return samples is None or isinstance(samples, int | np.integer)
+
+
+def _positive(option: str, value) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidOption(option, value, "a whole number, 1 or more")
+    return int(value)

@@ -1,0 +1,412 @@
+"""Forecasters by name: those in the package, those published by others, and any saved folder.
+
+`forecast` and `check` here are the functions behind the accessor and the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster
+from xforecast.forecaster import CONFIG_FILE, Forecaster
+from xforecast.models import compat, presets
+from xforecast.parallel import cache_folder
+from xforecast.report import Report
+from xforecast.spec import DataSpec, Grid, Variable
+
+__all__ = ["check", "fetch", "forecast", "list_models", "load"]
+
+
+# ------------------------------------------------------------------ what is known
+
+
+def _sevir_spec() -> DataSpec:
+    vil = Variable(
+        "vil",
+        "1",
+        ["atmosphere_cloud_liquid_water_content"],
+        ["vil", "vil_code"],
+        long_name="vertically integrated liquid, SEVIR code 0-255",
+        scale=255.0,
+        valid_range=(0.0, 255.0),
+    )
+    grid = Grid("projected", (384, 384), spacing=(1000.0, 1000.0), tolerance=0.05)
+    return DataSpec([vil], grid, "5 minutes", history=13, horizon=12)
+
+
+def _icar_enso_spec() -> DataSpec:
+    least, most = -16.549121856689453, 10.198975563049316
+    anomaly = Variable(
+        "sst",
+        "degC",
+        ["sea_surface_temperature_anomaly"],
+        ["ssta"],
+        long_name="sea surface temperature anomaly of the ICAR-ENSO data",
+        offset=least,
+        scale=most - least,
+        fill=0.0,
+        valid_range=(-20.0, 20.0),
+    )
+    grid = Grid.latlon(np.arange(-55, 61, 5), np.arange(95, 331, 5))
+    return DataSpec([anomaly], grid, "1 month", history=12, horizon=14)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that others published; fetched only on request, and converted once."""
+
+    title: str
+    url: str
+    kind: str
+    config: Callable[[], Any]
+    spec: Callable[[], DataSpec]
+    period: str
+    licence: str
+    references: str
+
+
+EARTHFORMER = "Gao et al. 2022: Earthformer: Exploring Space-Time Transformers for Earth System Forecasting. NeurIPS"
+BUCKET = "https://earthformer.s3.amazonaws.com/pretrained_checkpoints"
+
+IN_PACKAGE = {
+    # name -> whether a Dataset that fits it gets it without naming it
+    "earthformer-enso": True,
+    "earthformer-enso-1981": False,
+}
+PUBLISHED = {
+    "earthformer-sevir-official": Published(
+        "Earthformer for SEVIR radar, as released by its authors",
+        f"{BUCKET}/earthformer_sevir.pt",
+        "earthformer",
+        lambda: presets.earthformer_sevir(variant="released"),
+        _sevir_spec,
+        "to 2019-01-01",
+        "Apache-2.0",
+        EARTHFORMER,
+    ),
+    "earthformer-icar-enso-official": Published(
+        "Earthformer for ICAR-ENSO sea surface temperature, as released by its authors",
+        f"{BUCKET}/earthformer_icarenso2021.pt",
+        "earthformer",
+        lambda: presets.earthformer_enso(variant="released"),
+        _icar_enso_spec,
+        "CMIP5 and CMIP6 simulations",
+        "Apache-2.0",
+        EARTHFORMER,
+    ),
+}
+
+
+# ------------------------------------------------------------------ the functions behind the doors
+
+
+def forecast(
+    ds: xr.Dataset | xr.DataArray, model: str | os.PathLike | Forecaster | None = None, **options: Any
+) -> xr.Dataset:
+    """Forecast from a Dataset.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset or xarray.DataArray
+        CF-compliant data. Names, dimension order, orientation, longitude convention and units may be
+        the data's own; numpy data give numpy, dask data give dask and nothing is computed.
+    model : str, path or Forecaster, optional
+        A name of `list_models`, a folder written by `Forecaster.save`, or a forecaster. Left out, the
+        one forecaster in the package that the data fit.
+    init : optional
+        Which forecasts to make, by the time stamp of the newest data that each may see: None for the
+        newest possible (``init`` is then a scalar coordinate), a date, a slice, a list of dates, or
+        ``"all"``. The step at lead k is valid k time steps after ``init``.
+    samples : int, optional
+        Number of samples; the forecaster's own by default.
+    horizon : int, optional
+        Number of steps, at most as many as trained.
+    seed : int, default 0
+        Sample k of a start is the same for the same seed, whatever else is asked for.
+    constraint, sampler, steps : optional
+        For diffusion models: what the samples should obey, how they are drawn, in how many steps.
+    variables : mapping, optional
+        Names in the data by names in the model, such as ``{"sst": "tos"}``, where CF attributes do not tell.
+    device : str, default "auto"
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the network.
+    batch_size : int or "auto"
+        Of one forward pass; it does not change the numbers.
+    progress : bool, optional
+        Draw a bar; None draws one where somebody watches and it takes longer than two seconds.
+
+    Returns
+    -------
+    xarray.Dataset
+        The input's variables and units, dims (init, sample, lead, y, x) with the input's own spatial
+        dimensions, ``valid_time``, CF attributes and provenance.
+
+    Raises
+    ------
+    SpecMismatch
+        The data do not fit; the message lists every mismatch with its remedy.
+    UnknownForecaster
+        No forecaster of that name, or several or none fit.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xforecast as xf
+    >>> time = xr.date_range("2020-01", periods=12, freq="MS")
+    >>> lat, lon = np.arange(-30, 31, 5), np.arange(20, 301, 5)
+    >>> sst = xr.DataArray(
+    ...     np.full((12, 13, 57), 300.0), [("time", time), ("lat", lat), ("lon", lon)], name="sst",
+    ...     attrs={"standard_name": "sea_surface_temperature", "units": "K"},
+    ... )
+    >>> fc = xf.forecast(sst, "earthformer-enso", horizon=3)
+    >>> fc.sst.sizes["lead"], fc.sst.attrs["units"]
+    (3, 'K')
+    """
+    return _choose(ds, model, options).forecast(ds, **options)
+
+
+def check(
+    ds: xr.Dataset | xr.DataArray,
+    model: str | os.PathLike | Forecaster | None = None,
+    *,
+    init: object = None,
+    variables: Mapping[str, Hashable] | None = None,
+) -> Report:
+    """Compare data with what a forecaster expects, without forecasting.
+
+    Parameters
+    ----------
+    ds, model, init, variables
+        As for `forecast`. Of lazy data the newest history is computed.
+
+    Returns
+    -------
+    Report
+        Prints problems with their remedies, warnings and repairs; true when the data can be forecast.
+
+    Examples
+    --------
+    >>> import xarray as xr, xforecast as xf
+    >>> report = xf.check(xr.Dataset(), "earthformer-enso")
+    >>> bool(report)
+    False
+    """
+    return _choose(ds, model, {"init": init, "variables": variables}).check(ds, init=init, variables=variables)
+
+
+def _choose(ds, model, options: Mapping[str, Any]) -> Forecaster:
+    if isinstance(model, Forecaster):
+        return model
+    if model is not None:
+        return load(model)
+    candidates = {name: load(name) for name, automatic in IN_PACKAGE.items() if automatic}
+    selection = {key: options.get(key) for key in ("init", "variables")}
+    reports = {name: forecaster.check(ds, **selection) for name, forecaster in candidates.items()}
+    fitting = [name for name, report in reports.items() if report.ok]
+    if len(fitting) == 1:
+        return candidates[fitting[0]]
+    if len(candidates) == 1:
+        return next(iter(candidates.values()))
+    if fitting:
+        raise UnknownForecaster(f"the data fit several forecasters: {', '.join(fitting)}\n  -> name one with model=")
+    details = "\n".join(repr(report) for report in reports.values())
+    raise UnknownForecaster(f"the data fit no forecaster in the package\n{details}\n  -> name one with model=")
+
+
+def load(name: str | os.PathLike) -> Forecaster:
+    """A forecaster by name or from a folder.
+
+    Parameters
+    ----------
+    name : str or path
+        A name of `list_models`, or a folder written by `Forecaster.save`.
+
+    Returns
+    -------
+    Forecaster
+
+    Raises
+    ------
+    UnknownForecaster
+        There is none.
+    CheckpointError
+        Its files are damaged, or a published checkpoint has not been fetched.
+
+    Examples
+    --------
+    >>> import xforecast as xf
+    >>> xf.load("earthformer-enso").spec.history
+    12
+    """
+    folder = _folder(name)
+    return _load_once(str(folder), (folder / CONFIG_FILE).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _load_once(folder: str, changed: int) -> Forecaster:
+    return Forecaster.load(folder)
+
+
+def _folder(name: str | os.PathLike) -> Path:
+    text = os.fspath(name)
+    if text in IN_PACKAGE:
+        return Path(str(files("xforecast"))) / "weights" / text
+    if text in PUBLISHED:
+        folder = _fetched(text)
+        if (folder / CONFIG_FILE).exists():
+            return folder
+        raise CheckpointError(
+            f"{text!r} is published by others and not on this machine\n"
+            f"  -> xforecast models fetch {text}   (or --from FILE, if you have {Path(PUBLISHED[text].url).name})"
+        )
+    folder = Path(text).expanduser()
+    if (folder / CONFIG_FILE).exists():
+        return folder
+    known = ", ".join([*IN_PACKAGE, *PUBLISHED])
+    raise UnknownForecaster(
+        f"found {text!r}, wanted a known name or a folder with a {CONFIG_FILE}\n  -> known names: {known}"
+    )
+
+
+def list_models() -> pd.DataFrame:
+    """The forecasters that can be named, a row each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by name.
+
+    Examples
+    --------
+    >>> import xforecast as xf
+    >>> bool("earthformer-enso" in xf.list_models().index)
+    True
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name in IN_PACKAGE:
+        forecaster = load(name)
+        rows[name] = _row(forecaster.card, forecaster.spec, "in the package")
+    for name, entry in PUBLISHED.items():
+        place = "fetched" if (_fetched(name) / CONFIG_FILE).exists() else "to be fetched"
+        rows[name] = _row(vars(entry), entry.spec(), place)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def _row(card: Mapping[str, Any], spec: DataSpec, place: str) -> dict[str, Any]:
+    return {
+        "title": card.get("title", ""),
+        "forecasts": ", ".join(spec.targets),
+        "steps": f"{spec.history} -> {spec.horizon} x {spec.time_step}",
+        "grid": repr(spec.grid)[5:-1],
+        "trained on": card.get("period", ""),
+        "licence": card.get("licence", ""),
+        "where": place,
+    }
+
+
+# ------------------------------------------------------------------ published checkpoints
+
+
+def fetch(name: str, file: str | os.PathLike | None = None, say: Callable[[str], None] = print) -> Path:
+    """Get a published checkpoint, convert it to safetensors and keep it in the cache.
+
+    Parameters
+    ----------
+    name : str
+        A published name of `list_models`.
+    file : path, optional
+        The published file, if it is at hand already; otherwise it is downloaded.
+    say : callable
+        Told the digest and the folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder of the converted forecaster.
+
+    Raises
+    ------
+    CheckpointError
+        The download fails, the file is not what it was when it was first fetched, or it does not fit.
+    """
+    if name not in PUBLISHED:
+        raise UnknownForecaster(f"found {name!r}, wanted one of {', '.join(PUBLISHED)}\n  -> xforecast models")
+    entry, folder = PUBLISHED[name], _fetched(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(file) if file is not None else _download(entry.url, Path(scratch) / "checkpoint.pt")
+        digest = _digest(source)
+        _remember_digest(name, digest)
+        state = _read_official(source)
+    say(f"sha256 {digest}")
+    model = compat.from_official_config(entry.kind, entry.config(), state)
+    card = {key: getattr(entry, key) for key in ("title", "period", "licence", "references")}
+    card |= {"name": name, "origin": entry.url, "origin_sha256": digest}
+    Forecaster(model, entry.spec(), card).save(folder)
+    say(f"kept in {folder}")
+    return folder
+
+
+def _fetched(name: str) -> Path:
+    return Path(cache_folder()) / "forecasters" / name
+
+
+def _download(url: str, target: Path) -> Path:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response, target.open("wb") as out:
+            shutil.copyfileobj(response, out)
+    except (urllib.error.URLError, OSError) as error:
+        raise CheckpointError(
+            f"cannot download {url}: {error}\n  -> get the file another way and name it with --from FILE"
+        ) from error
+    return target
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {file}: {error}\n  -> check the path") from error
+
+
+def _remember_digest(name: str, digest: str) -> None:
+    """The first digest seen is the one to be seen again."""
+    book = Path(cache_folder()) / "digests.json"
+    known = json.loads(book.read_text()) if book.exists() else {}
+    if known.setdefault(name, digest) != digest:
+        raise CheckpointError(
+            f"{name}: found sha256 {digest}, wanted {known[name]} as when it was first fetched\n"
+            f"  -> ask who changed it; to trust the new file, remove the entry from {book}"
+        )
+    book.parent.mkdir(parents=True, exist_ok=True)
+    book.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def _read_official(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for a file that is not a checkpoint
+        raise CheckpointError(
+            f"{file} cannot be read as weights only: {error}\n  -> is it the published file, whole?"
+        ) from error
+    if not isinstance(state, dict):
+        raise InvalidOption("checkpoint", type(state).__name__, "a state dict")
+    inner = state.get("state_dict", state)
+    prefix = "torch_nn_module."
+    return {key.removeprefix(prefix): value for key, value in inner.items()}

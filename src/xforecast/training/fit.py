@@ -1,0 +1,284 @@
+"""Train on the user's own Dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from xforecast._version import __version__
+from xforecast.errors import InvalidOption, TrainingError, require
+from xforecast.forecaster import Forecaster
+from xforecast.models import MODELS, Ensemble, EnsembleConfig, build, config_class, describe
+from xforecast.models.protocol import Config
+from xforecast.spec import DataSpec
+from xforecast.training.data import TrainingWindows, cell_weights, make_spec, windows_of
+from xforecast.training.options import TrainingOptions
+
+__all__ = ["fit"]
+
+
+def fit(
+    ds: xr.Dataset | xr.DataArray,
+    model: str | Config | nn.Module = "Earthformer",
+    *,
+    history: int | None = None,
+    horizon: int | None = None,
+    variables: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    base: tuple[str, str] | None = None,
+    calendar: Sequence[str] = (),
+    spec: DataSpec | None = None,
+    valid: float | slice | xr.Dataset | xr.DataArray | None = 0.15,
+    members: int = 1,
+    area_weights: bool = True,
+    name: str | None = None,
+    folder: str | os.PathLike | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool | None = None,
+    **training: Any,
+) -> Forecaster:
+    """Train a model on a Dataset and get a forecaster for data like it.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset or xarray.DataArray
+        CF-compliant, with a regular time axis and two spatial axes; gaps in time are left out, missing
+        values (land) count nothing in the loss.
+    model : str, Config or torch.nn.Module
+        A name in `xforecast.models.MODELS`, a configuration, whose lengths, grid and channels are set
+        to those of the data, or a module of the contract in `xforecast.models.protocol`.
+    history, horizon : int
+        Numbers of steps in and out.
+    variables, targets : sequence of str, optional
+        What goes in and what comes out; every variable with the three axes by default.
+    base : tuple of str, optional
+        Base period of a monthly climatology, such as ``("1951", "1980")``; the model then works on
+        anomalies, and the forecaster accepts either kind.
+    calendar : sequence of {"annual", "diurnal"}
+        Cycles that the model is told.
+    spec : DataSpec, optional
+        In place of the six above.
+    valid : float, slice, Dataset or None
+        What is held out to choose the best weights: the last share of the record, a period, other
+        data, or nothing. No window for training reaches into a held-out period.
+    members : int
+        Independently trained networks; more than one make an `Ensemble`, whose samples they are.
+    area_weights : bool
+        Weigh cells by their area where latitudes are known.
+    name : str, optional
+        Of the forecaster.
+    folder : path, optional
+        For checkpoints and the log; needed to resume.
+    resume : bool
+        Go on from the checkpoints in ``folder``.
+    device : str
+        As in `xforecast.forecast`.
+    progress : bool, optional
+        Draw a bar.
+    **training
+        Fields of `TrainingOptions`: ``epochs``, ``batch_size``, ``learning_rate``, ``patience`` ...
+
+    Returns
+    -------
+    Forecaster
+        Save it with ``forecaster.save(folder)``.
+
+    Raises
+    ------
+    InvalidOption
+        An option that cannot work.
+    TrainingError
+        Nothing to train on, or a loss that is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xforecast as xf
+    >>> from xforecast.models import EarthformerConfig
+    >>> time = xr.date_range("2000-01", periods=60, freq="MS")
+    >>> rng = np.random.default_rng(0)
+    >>> field = xr.DataArray(
+    ...     rng.normal(size=(60, 4, 6)), [("time", time), ("lat", np.arange(4.0)), ("lon", np.arange(6.0))],
+    ...     name="t", attrs={"units": "K"},
+    ... )
+    >>> small = EarthformerConfig(history=3, horizon=2, grid=(4, 6), base_channels=16)
+    >>> forecaster = xf.fit(field, small, epochs=1, device="cpu", progress=False)
+    >>> forecaster.forecast(field).t.dims
+    ('sample', 'lead', 'lat', 'lon')
+    """
+    require("lightning", extra="train", purpose="training")
+    from xforecast.training.loop import train
+
+    options = _options(training)
+    training_period, held_out = _split(ds, valid)
+    if spec is None:
+        history, horizon = _lengths(model, history, horizon)
+        spec = make_spec(
+            ds, history=history, horizon=horizon, variables=variables, targets=targets, base=base,
+            calendar=calendar, train=training_period,
+        )  # fmt: skip
+    label = name or (model if isinstance(model, str) else type(model).__name__.removesuffix("Config"))
+    data, valid_data, period = _windows(ds, spec, training_period, held_out, label)
+    weight = torch.from_numpy(cell_weights(spec, area=area_weights))[None, None, :, :, None]
+    place = tempfile.TemporaryDirectory() if folder is None else nullcontext(os.fspath(folder))
+    networks = []
+    with place as root:
+        for member in range(members):
+            # Each member's weights and order of data come from a seed of its own.
+            own = dataclasses.replace(options, seed=options.seed + member)
+            torch.manual_seed(own.seed)
+            network = _network(model, spec, fresh=member > 0)
+            networks.append(
+                train(network, data, valid_data, weight, own, folder=Path(root) / f"member-{member}",
+                      device=device, resume=resume, progress=progress)
+            )  # fmt: skip
+    return Forecaster(_joined(networks), spec, _card(label, period, options, networks))
+
+
+# ------------------------------------------------------------------ the model
+
+
+def _network(model: str | Config | nn.Module, spec: DataSpec, *, fresh: bool) -> nn.Module:
+    if isinstance(model, nn.Module):
+        if not fresh:
+            return _checked(model, spec)
+        described = describe(model)
+        return build(**described)
+    if isinstance(model, Config):
+        names = [name for name, entry in MODELS.items() if entry[1] is type(model)]
+        if not names:
+            raise InvalidOption("model", type(model).__name__, f"a configuration of {', '.join(MODELS)}")
+        fitted = dataclasses.replace(model, **_shape_fields(type(model), spec))
+        return build(names[0], fitted)
+    known = {name.lower(): name for name in MODELS}
+    if str(model).lower() not in known:
+        raise InvalidOption("model", model, f"one of {', '.join(MODELS)}, a configuration or a module")
+    name = known[str(model).lower()]
+    return build(name, config_class(name)(**_shape_fields(config_class(name), spec)))
+
+
+def _shape_fields(config: type, spec: DataSpec) -> dict[str, Any]:
+    """Those fields of a configuration that the data decide."""
+    decided = {
+        "history": spec.history,
+        "horizon": spec.horizon,
+        "grid": spec.grid.shape,
+        "input_channels": spec.channels,
+        "output_channels": len(spec.targets),
+    }
+    return {field.name: decided[field.name] for field in dataclasses.fields(config) if field.name in decided}
+
+
+def _checked(model: nn.Module, spec: DataSpec) -> nn.Module:
+    if not hasattr(model, "loss"):
+        raise InvalidOption("model", type(model).__name__, "a module with a method loss(x, y, weight)")
+    try:
+        with torch.no_grad():
+            shape = tuple(model(torch.zeros(1, *spec.input_shape)).shape[1:])
+    except (RuntimeError, ValueError) as error:
+        raise InvalidOption(
+            "model", type(model).__name__, f"one that takes {spec.input_shape} and gives {spec.target_shape}: {error}"
+        ) from error
+    if shape != spec.target_shape:
+        raise InvalidOption("model", f"output of shape {shape}", f"{spec.target_shape}")
+    return model
+
+
+def _lengths(model, history: int | None, horizon: int | None) -> tuple[int, int]:
+    history = history or getattr(model, "history", None)
+    horizon = horizon or getattr(model, "horizon", None)
+    if not history or not horizon:
+        raise InvalidOption(
+            "history, horizon", (history, horizon), "two numbers of steps, such as history=12, horizon=6"
+        )
+    return history, horizon
+
+
+def _joined(networks: list[nn.Module]) -> nn.Module:
+    if len(networks) == 1:
+        return networks[0]
+    name = describe(networks[0])["model"]
+    ensemble = Ensemble(EnsembleConfig(name, networks[0].config, size=len(networks)))  # type: ignore[arg-type]
+    for place, network in zip(ensemble.networks, networks, strict=True):
+        place.load_state_dict(network.state_dict())
+    return ensemble
+
+
+# ------------------------------------------------------------------ the data
+
+
+def _options(training: Mapping[str, Any]) -> TrainingOptions:
+    return TrainingOptions.from_dict(dict(training))
+
+
+def _split(ds, valid) -> tuple[slice | None, Any]:
+    """The training period, None for all of it, and what is held out."""
+    if isinstance(valid, float | int) and not isinstance(valid, bool):
+        if not 0 <= valid < 1:
+            raise InvalidOption("valid", valid, "a share of the record from 0 to below 1, a slice or a Dataset")
+        if valid == 0:
+            return None, None
+        from xforecast.find import find_axis
+
+        arrays = [ds] if isinstance(ds, xr.DataArray) else list(ds.data_vars.values())
+        dim = next((found for array in arrays if (found := find_axis(array, "time")) is not None), None)
+        if dim is None:
+            raise InvalidOption("ds", dict(ds.sizes), "a time axis with dates", "xarray.decode_cf(ds)")
+        times = np.sort(ds[dim].values)
+        first = times[int(len(times) * (1 - valid))]
+        return slice(None, times[int(len(times) * (1 - valid)) - 1]), slice(first, None)
+    return None, valid
+
+
+def _windows(ds, spec: DataSpec, training_period, held_out, label: str):
+    """Training and validation windows; none of the former reaches into the held-out period."""
+    windows, times = windows_of(ds, spec, against=label)
+    period = f"{str(times[0])[:10]} to {str(times[-1])[:10]}"
+    if isinstance(held_out, slice):
+        inside = np.isin(times, xr.DataArray(times, dims="t", coords={"t": times}).sel(t=held_out).values)
+        touched = _touching(windows, inside)
+        valid = dataclasses.replace(windows, positions=windows.positions[_starting(windows, inside)])
+        windows = dataclasses.replace(windows, positions=windows.positions[~touched])
+        if inside.any():
+            period += f", without {str(times[inside][0])[:10]} to {str(times[inside][-1])[:10]} held out"
+    else:
+        valid = None if held_out is None else windows_of(held_out, spec, against=label)[0]
+    if not len(windows):
+        raise TrainingError(
+            f"no training windows: {len(times)} steps, and each window needs {spec.history} + {spec.horizon}\n"
+            "  -> a longer record, or a shorter history, horizon or held-out period"
+        )
+    return windows, valid if valid is not None and len(valid) else None, period
+
+
+def _touching(windows: TrainingWindows, inside: np.ndarray) -> np.ndarray:
+    """Which windows have a step inside the held-out period."""
+    count = np.concatenate([[0], np.cumsum(inside)])
+    first = windows.positions - windows.history + 1
+    return count[windows.positions + windows.horizon + 1] - count[first] > 0
+
+
+def _starting(windows: TrainingWindows, inside: np.ndarray) -> np.ndarray:
+    """Which windows forecast the held-out period only; their history may begin before it."""
+    count = np.concatenate([[0], np.cumsum(inside)])
+    return count[windows.positions + windows.horizon + 1] - count[windows.positions + 1] == windows.horizon
+
+
+def _card(label: str, period: str, options: TrainingOptions, networks: list[nn.Module]) -> dict[str, Any]:
+    return {
+        "name": label,
+        "title": f"{type(networks[0]).__name__} trained with xforecast.fit",
+        "period": period,
+        "training": options.to_dict(),
+        "xforecast": __version__,
+    }

@@ -1,0 +1,180 @@
+"""The training loop, on Lightning: any model that owns its loss."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sized
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from xforecast.errors import TrainingError
+from xforecast.training.options import TrainingOptions, decay_groups, learning_rate_factor
+
+__all__ = ["train"]
+
+VALID = "valid_loss"
+
+
+class _Learner(lightning.LightningModule):
+    """A model, its loss weights and its optimiser."""
+
+    def __init__(self, model: nn.Module, weight: torch.Tensor, options: TrainingOptions, total: int):
+        super().__init__()
+        self.model, self.options, self.total = model, options, total
+        self.register_buffer("weight", weight, persistent=False)
+
+    def _loss(self, batch) -> torch.Tensor:
+        x, y = batch
+        return self.model.loss(x, y, cast(torch.Tensor, self.weight) * y.isfinite())  # type: ignore[operator]
+
+    def training_step(self, batch, index):
+        loss = self._loss(batch)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step}\n"
+                f"  -> a smaller learning_rate (now {self.options.learning_rate:g}), or check the data for outliers"
+            )
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch[0]))
+        return loss
+
+    def validation_step(self, batch, index):
+        self.log(VALID, self._loss(batch), prog_bar=True, batch_size=len(batch[0]))
+
+    def configure_optimizers(self):
+        options = self.options
+        optimizer = torch.optim.AdamW(decay_groups(self.model, options.weight_decay), lr=options.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, self.total, options.warmup, options.final_learning_rate)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def train(
+    model: nn.Module,
+    data: Dataset,
+    valid: Dataset | None,
+    weight: torch.Tensor,
+    options: TrainingOptions,
+    *,
+    folder: Path,
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool | None = None,
+) -> nn.Module:
+    """Train a model in place and leave it with its best weights.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Owns ``loss(x, y, weight)``.
+    data, valid : torch.utils.data.Dataset
+        Pairs (x, y); without ``valid`` the last weights are kept.
+    weight : torch.Tensor
+        Broadcasts against y; missing values of y count nothing.
+    options : TrainingOptions
+        Length, optimiser, schedule, stopping.
+    folder : pathlib.Path
+        For checkpoints and the log of losses.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    resume : bool
+        Go on from the last checkpoint in ``folder``.
+    progress : bool, optional
+        Draw a bar.
+
+    Returns
+    -------
+    torch.nn.Module
+        The model, in evaluation mode, on the CPU.
+
+    Raises
+    ------
+    TrainingError
+        The loss is not finite, or there is nothing to train on.
+    """
+    count = len(cast(Sized, data))
+    if count == 0:
+        raise TrainingError("no training windows\n  -> a longer record, or a shorter history or horizon")
+    lightning.seed_everything(options.seed, verbose=False)
+    batches = -(-count // options.batch_size)
+    steps = options.steps or options.epochs * -(-batches // options.accumulate)
+    learner = _Learner(model, weight, options, steps)
+    loaders = _loaders(data, valid, options)
+    callbacks, best = _callbacks(valid, options, folder)
+    with _quiet():
+        trainer = lightning.Trainer(
+            max_steps=steps,
+            max_epochs=None if options.steps else options.epochs,
+            accelerator="auto" if device == "auto" else device.partition(":")[0],
+            devices=1,
+            precision="bf16-mixed" if options.precision == "bfloat16" else "32-true",
+            accumulate_grad_batches=options.accumulate,
+            gradient_clip_val=options.gradient_clip,
+            callbacks=callbacks,
+            logger=CSVLogger(folder, name="", version="log"),
+            log_every_n_steps=1,
+            enable_progress_bar=_watched(progress),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        last = folder / "last.ckpt"
+        trainer.fit(learner, *loaders, ckpt_path=last if resume and last.exists() else None, weights_only=True)
+    _take_best(learner, best, valid)
+    return model.cpu().eval()
+
+
+def _loaders(data: Dataset, valid: Dataset | None, options: TrainingOptions) -> list[DataLoader]:
+    order = torch.Generator().manual_seed(options.seed)
+    loaders = [DataLoader(data, options.batch_size, shuffle=True, generator=order)]
+    if valid is not None:
+        loaders.append(DataLoader(valid, options.batch_size))
+    return loaders
+
+
+def _callbacks(valid: Dataset | None, options: TrainingOptions, folder: Path):
+    monitored = {"monitor": VALID, "mode": "min"} if valid is not None else {}
+    best = ModelCheckpoint(folder, filename="best", save_last=True, enable_version_counter=False, **monitored)
+    callbacks: list[lightning.Callback] = [best]
+    if options.average is not None:
+        callbacks.append(EMAWeightAveraging(decay=options.average))
+    if valid is not None and options.patience is not None:
+        callbacks.append(EarlyStopping(VALID, mode="min", patience=options.patience, check_finite=True))
+    return callbacks, best
+
+
+def _take_best(learner: _Learner, best: ModelCheckpoint, valid: Dataset | None) -> None:
+    if valid is not None and best.best_model_path:
+        stored = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        learner.load_state_dict(stored["state_dict"])
+
+
+def _watched(progress: bool | None) -> bool:
+    import sys
+
+    return progress if progress is not None else sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+@contextmanager
+def _quiet():
+    """Without Lightning's advice on hardware and loaders, which is not the user's concern."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*lightning.*|.*DataLoader.*|.*num_workers.*|.*Checkpoint dir.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
