@@ -15,9 +15,9 @@ from torch import nn
 
 from xforecast.errors import InvalidOption
 from xforecast.models import compat, presets, protocol
+from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.baselines.linear_inverse import LinearInverseModel, LinearInverseModelConfig
 from xforecast.models.baselines.persistence import Persistence, PersistenceConfig
-from xforecast.models.cuboid import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.earthformer import (
     DecoderConfig,
     Earthformer,

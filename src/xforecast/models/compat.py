@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.cuboid import BlockConfig, GlobalVectorConfig
+from xforecast.models.attention import CHECKPOINTS, BlockConfig, GlobalVectorConfig
 from xforecast.models.earthformer import DecoderConfig, Earthformer, EarthformerConfig, EncoderConfig
 from xforecast.models.layers import Initialisation
 from xforecast.models.patterns import CrossCuboid, Cuboid
@@ -93,12 +93,17 @@ EARTHFORMER_DEFAULTS: dict[str, Any] = {
 }
 """Constructor arguments of the official Earthformer that may be left out."""
 
-ACTIVATION_NAMES = {"leaky": "leaky_relu", "softrelu": "softplus", None: "identity"}
-STRATEGY_NAMES = {"l": "local", "d": "dilated"}
-POSITION_NAMES = {"t+h+w": "time+height+width", "t+hw": "time+space"}
-INITIAL_FORECAST_NAMES = {"nearest_interp": "nearest"}
-INITIALISATION_NAMES = {"0": "fan_in", "1": "fan_out"}
-CHECKPOINT_NAMES = {0: "none", 1: "feed_forward"}
+ACTIVATION_WORDS: dict[Any, str] = {
+    None: "identity",
+    "leaky": "leaky_relu",
+    "softrelu": "softplus",
+    **{name: name for name in ("identity", "elu", "gelu", "relu", "sigmoid", "tanh", "softplus", "softsign")},
+}
+STRATEGY_WORDS = {"l": "local", "d": "dilated"}
+POSITION_WORDS = {"t+h+w": "time+height+width", "t+hw": "time+space"}
+INITIAL_FORECAST_WORDS = {"zeros": "zeros", "nearest_interp": "nearest", "last": "last", "mean": "mean"}
+NORM_WORDS: dict[Any, str] = {"layer_norm": "layer_norm", "rms_norm": "rms_norm", None: "none"}
+INITIALISATION_WORDS = {"0": "fan_in", "1": "fan_out"}
 
 EARTHFORMER_KEYS = (
     # ours, theirs; applied in this order to whole dotted parts
@@ -243,25 +248,17 @@ def _earthformer_state(
 
     tables = {rename(name) for name in model.state_dict() if name.endswith("bias.relative.table")}
     indices = {name.removesuffix("bias_table") + "index" for name in tables}
-    unused = "dec_pos_embed." if model.initial_forecast.position is None else None
-    kept = {
-        name: value for name, value in state.items() if name not in indices and not (unused and name.startswith(unused))
-    }
+    # The original has positions for its initial forecast even where it does not use them.
+    unused = () if model.config.decoder.initial_forecast == "zeros" else ("dec_pos_embed.",)  # type: ignore[union-attr]
+    kept = {name: value for name, value in state.items() if name not in indices and not name.startswith(unused)}
     return kept, rename
 
 
-def _translated(option: str, value: Any, names: Mapping[Any, str]) -> str:
+def _word(option: str, value: Any, words: Mapping[Any, str]) -> str:
     """Our word for one of theirs."""
-    if callable(value):
-        raise InvalidOption(option, value, f"one of {', '.join(map(str, names))}")
-    return names.get(value, value)
-
-
-def _of(option: str, value: Any, names: Mapping[Any, str]) -> str:
-    """Our word for one of theirs, of which `names` has all."""
-    if value not in names:
-        raise InvalidOption(option, value, f"one of {', '.join(map(str, names))}")
-    return names[value]
+    if value not in words:
+        raise InvalidOption(option, value, f"one of {', '.join(map(str, words))}")
+    return words[value]
 
 
 def _triple(value: Any) -> tuple[int, ...]:
@@ -270,12 +267,16 @@ def _triple(value: Any) -> tuple[int, ...]:
     return (1, *values) if len(values) == 2 else values
 
 
+def _strategies(words: Any) -> tuple[str, ...]:
+    return tuple(_word("cuboid strategy", word, STRATEGY_WORDS) for word in words)
+
+
 def _self_cuboids(size: Any, strategy: Any, shift: Any) -> tuple[Any, ...]:
     """Cuboids from the official lists: one entry a layer, or such a list for every level."""
     if isinstance(size[0][0], list | tuple):
         return tuple(map(_self_cuboids, size, strategy, shift))
     return tuple(
-        Cuboid(tuple(a), tuple(STRATEGY_NAMES[word] for word in b), tuple(c))  # type: ignore[arg-type]
+        Cuboid(tuple(a), _strategies(b), tuple(c))  # type: ignore[arg-type]
         for a, b, c in zip(size, strategy, shift, strict=True)
     )
 
@@ -284,7 +285,7 @@ def _cross_cuboids(size: Any, strategy: Any, shift: Any, chunks: Any) -> tuple[A
     if isinstance(size[0][0], list | tuple):
         return tuple(map(_cross_cuboids, size, strategy, shift, chunks))
     return tuple(
-        CrossCuboid(tuple(a), tuple(STRATEGY_NAMES[word] for word in b), tuple(c), d)  # type: ignore[arg-type]
+        CrossCuboid(tuple(a), _strategies(b), tuple(c), d)  # type: ignore[arg-type]
         for a, b, c, d in zip(size, strategy, shift, chunks, strict=True)
     )
 
@@ -327,7 +328,7 @@ def _earthformer_config(kwargs: Mapping[str, Any]) -> EarthformerConfig:
         channel_growth=a["scale_alpha"],
         level_channels=a["block_units"],
         downsample=_triple(a["downsample"]),  # type: ignore[arg-type]
-        positions=_of("pos_embed_type", a["pos_embed_type"], POSITION_NAMES),
+        positions=_word("pos_embed_type", a["pos_embed_type"], POSITION_WORDS),
         stem=_stem(a),
         encoder=EncoderConfig(
             depths=tuple(a["enc_depth"]),
@@ -362,7 +363,7 @@ def _decoder(a: Mapping[str, Any]) -> DecoderConfig:
         cross_start_level=a["dec_cross_start"],
         cross_last_frames=a["dec_cross_last_n_frames"],
         self_attention_first=a["dec_use_first_self_attn"],
-        initial_forecast=_translated("z_init_method", a["z_init_method"], INITIAL_FORECAST_NAMES),
+        initial_forecast=_word("z_init_method", a["z_init_method"], INITIAL_FORECAST_WORDS),
         position_each_level=a["dec_hierarchical_pos_embed"],
         feed_forward_each=a["dec_use_inter_ffn"],
         upsample_kernel=a["upsample_kernel_size"],
@@ -370,7 +371,7 @@ def _decoder(a: Mapping[str, Any]) -> DecoderConfig:
 
 
 def _stem(a: Mapping[str, Any]) -> StemConfig:
-    activation = _translated("initial_downsample_activation", a["initial_downsample_activation"], ACTIVATION_NAMES)
+    activation = _word("initial_downsample_activation", a["initial_downsample_activation"], ACTIVATION_WORDS)
     check_choice("initial_downsample_type", a["initial_downsample_type"], ("conv", "stack_conv"))
     if a["initial_downsample_type"] == "conv":
         return StemConfig(
@@ -390,7 +391,7 @@ def _stem(a: Mapping[str, Any]) -> StemConfig:
 
 def _block(a: Mapping[str, Any]) -> BlockConfig:
     def scheme(option: str) -> str:
-        return _of(option, a[option], INITIALISATION_NAMES)
+        return _word(option, a[option], INITIALISATION_WORDS)
 
     feed_forward = scheme("ffn_linear_init_mode")
     return BlockConfig(
@@ -398,13 +399,13 @@ def _block(a: Mapping[str, Any]) -> BlockConfig:
         padding=a["padding_type"],
         relative_position=a["use_relative_pos"],
         self_projection=a["self_attn_use_final_proj"],
-        norm=a["norm_layer"] or "none",
-        activation=_translated("ffn_activation", a["ffn_activation"], ACTIVATION_NAMES),
+        norm=_word("norm_layer", a["norm_layer"], NORM_WORDS),
+        activation=_word("ffn_activation", a["ffn_activation"], ACTIVATION_WORDS),
         gated=a["gated_ffn"],
         attention_dropout=a["attn_drop"],
         projection_dropout=a["proj_drop"],
         feed_forward_dropout=a["ffn_drop"],
-        checkpoint=CHECKPOINT_NAMES.get(int(a["checkpoint_level"]), "all"),
+        checkpoint=CHECKPOINTS[min(int(a["checkpoint_level"]), 2)],
         initialisation=Initialisation(
             attention=scheme("attn_linear_init_mode"),
             attention_output=feed_forward,

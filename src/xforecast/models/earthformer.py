@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.cuboid import (
+from xforecast.models.attention import (
     BlockConfig,
     CrossAttentionBlock,
     GlobalVectorConfig,
@@ -272,7 +275,7 @@ def describe_cuboids(config: EarthformerConfig) -> str:
     lines = []
     for level, channels in enumerate(config.channels):
         grid, forecast = config.grids[level], config.forecast_grid(level)
-        rows = {
+        rows: dict[str, Sequence[Cuboid | CrossCuboid]] = {
             f"encoder on {grid}": [cuboid.fitted(grid) for cuboid in config.encoder_cuboids(level)],
             f"decoder on {forecast}": [cuboid.fitted(forecast) for cuboid in config.decoder_cuboids(level)],
             "cross": config.cross_cuboids(level) if level >= config.decoder.cross_start_level else [],
@@ -309,14 +312,14 @@ class Encoder(nn.Module):
         )
         self.downsample = nn.ModuleList(
             PatchMerging(fine, coarse, config.downsample, padding=config.block.padding, scheme=schemes.resample)
-            for fine, coarse in zip(channels, channels[1:], strict=False)
+            for fine, coarse in pairwise(channels)
         )
         self.vector_projection = None
         if config.global_vectors.count:
             ratio = config.global_vectors.width_ratio
             # The original leaves these layers as torch initialises them.
             self.vector_projection = nn.ModuleList(
-                nn.Linear(ratio * fine, ratio * coarse) for fine, coarse in zip(channels, channels[1:], strict=False)
+                nn.Linear(ratio * fine, ratio * coarse) for fine, coarse in pairwise(channels)
             )
 
     def forward(self, x_BTHWC: torch.Tensor, vectors_BKG: torch.Tensor | None) -> tuple[Levels, OptionalLevels]:
@@ -355,10 +358,8 @@ class InitialForecast(nn.Module):
             return self.projection(self.position(zeros)).expand(len(memory_BTHWC), -1, -1, -1, -1)
         if self.kind == "nearest":
             return self.projection(resize_nearest(memory_BTHWC, self.grid))
-        if self.kind == "mean":
-            frame = memory_BTHWC.mean(dim=1, keepdim=True)
-        else:
-            frame = memory_BTHWC[:, -1:]
+        mean = self.kind == "mean"
+        frame = memory_BTHWC.mean(dim=1, keepdim=True) if mean else memory_BTHWC[:, -1:]
         return self.projection(frame).expand(-1, self.grid[0], -1, -1, -1)
 
 
@@ -392,7 +393,7 @@ class Decoder(nn.Module):
         )
         self.upsample = nn.ModuleList(
             Upsample(coarse, fine, config.grids[level][1:], decoder.upsample_kernel)
-            for level, (fine, coarse) in enumerate(zip(channels, channels[1:], strict=False))
+            for level, (fine, coarse) in enumerate(pairwise(channels))
         )
         self.positions = None
         if decoder.position_each_level:
@@ -430,11 +431,10 @@ class Decoder(nn.Module):
         return x
 
     def _level(self, level: int, x: torch.Tensor, memory: torch.Tensor, vectors: torch.Tensor | None) -> torch.Tensor:
-        self_blocks = list(self.self_blocks[level])  # type: ignore[arg-type]
-        cross_blocks = list(self.cross_blocks[level - self.start]) if level >= self.start else []  # type: ignore[arg-type]
-        cross_first = level == len(self.self_blocks) - 1 and not self.self_first
-        if cross_first and cross_blocks:
-            x = cross_blocks.pop(0)(x, memory, vectors)
+        self_blocks: Any = self.self_blocks[level]
+        cross_blocks: Any = self.cross_blocks[level - self.start] if level >= self.start else []
+        if level == len(self.self_blocks) - 1 and not self.self_first:
+            x, cross_blocks = cross_blocks[0](x, memory, vectors), cross_blocks[1:]
         for k, block in enumerate(self_blocks):
             x, updated = block(x, vectors)
             if self.update and updated is not None:

@@ -213,6 +213,11 @@ class PositionEmbedding(nn.Module):
     torch.Size([1, 2, 3, 4, 8])
     """
 
+    time: nn.Parameter
+    height: nn.Parameter
+    width: nn.Parameter
+    space: nn.Parameter
+
     def __init__(self, channels: int, grid: tuple[int, int, int], kind: str = "time+height+width"):
         super().__init__()
         check_choice("position embedding", kind, POSITIONS)

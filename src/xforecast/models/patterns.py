@@ -1,4 +1,4 @@
-"""Cuboid patterns: which decompositions the attention layers of one block use, in order (Earthformer, sec. 3.2, app. A).
+"""Cuboid patterns: how the attention layers of one block cut space-time, in order (Earthformer, sec. 3.2 and app. A).
 
 A pattern is a name for a function of the grid ``(time, height, width)``; the tables :data:`SELF_PATTERNS` and
 :data:`CROSS_PATTERNS` hold them all. Nothing here needs torch.

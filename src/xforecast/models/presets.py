@@ -5,7 +5,7 @@ Change one with :func:`dataclasses.replace`, and build it with the class: ``Eart
 
 from __future__ import annotations
 
-from xforecast.models.cuboid import BlockConfig, GlobalVectorConfig, Quirks
+from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.earthformer import DecoderConfig, EarthformerConfig, EncoderConfig
 from xforecast.models.protocol import check_choice
 from xforecast.models.resample import StemConfig
@@ -29,8 +29,8 @@ def earthformer_sevir(variant: str = "paper", global_vectors: int = 8) -> Earthf
     Parameters
     ----------
     variant : {"paper", "released"}
-        Two blocks a level as in the paper, or one with separate projections of the global vectors as in the weights that
-        the authors released.
+        Two blocks a level as in the paper, or one with separate projections of the global vectors as in the weights
+        that the authors released.
     global_vectors : int
         Number of global vectors, 8 or 0 in the paper.
 
@@ -78,7 +78,7 @@ def earthformer_sevirlr() -> EarthformerConfig:
 
 
 def earthformer_enso(variant: str = "paper", global_vectors: int | None = None) -> EarthformerConfig:
-    """Earthformer for ICAR-ENSO: 12 months of 24 x 48 sea surface temperature to the next 14 (Gao et al. 2022, table 4).
+    """Earthformer for ICAR-ENSO: 12 months of sea surface temperature to the next 14 (Gao et al. 2022, table 4).
 
     Parameters
     ----------

@@ -138,8 +138,8 @@ class PatchMerging(nn.Module):
 
     def forward(self, x_BTHWC: torch.Tensor) -> torch.Tensor:
         """Coarser `x`, on :func:`merged_grid`."""
-        grid = x_BTHWC.shape[1:4]
-        x = pad_grid(x_BTHWC, padding_to_multiple(grid, self.factors), self.padding)
+        t, h, w = x_BTHWC.shape[1:4]
+        x = pad_grid(x_BTHWC, padding_to_multiple((t, h, w), self.factors), self.padding)
         for axis, factor in zip((1, 3, 5), self.factors, strict=True):
             x = x.unflatten(axis, (-1, factor))
         return self.reduction(self.norm(x.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)))
@@ -155,7 +155,7 @@ def _video(x_NCHW: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 class Upsample(nn.Module):
-    """Resize every frame to the nearest value and convolve it.
+    """Resize every frame to the nearest value and convolve it, in one step where the factors are whole.
 
     Parameters
     ----------
@@ -181,9 +181,29 @@ class Upsample(nn.Module):
     def forward(self, x_BTHWC: torch.Tensor) -> torch.Tensor:
         """Finer `x`, (batch, time, *size, out_channels)."""
         frames = _frames(x_BTHWC)
-        if frames.shape[-2:] != self.size:
-            frames = functional.interpolate(frames, size=self.size, mode="nearest")
-        return _video(self.convolution(frames), x_BTHWC.shape[1])
+        weight, bias = self.convolution.weight, self.convolution.bias
+        (rows, row_rest), (columns, column_rest) = map(divmod, self.size, frames.shape[-2:])
+        if row_rest or column_rest:
+            frames = self.convolution(functional.interpolate(frames, size=self.size, mode="nearest"))
+        else:
+            kernel, padding = _kernel_with_resize(weight, rows, columns), weight.shape[-1] // 2
+            frames = functional.conv_transpose2d(frames, kernel, bias, stride=(rows, columns), padding=padding)
+        return _video(frames, x_BTHWC.shape[1])
+
+
+def _kernel_with_resize(weight_OIHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Kernel whose transposed convolution, with stride, is a nearest resize by whole factors and a convolution.
+
+    Neighbouring taps read the same value after the resize. Adding them beforehand leaves (factor + 2)^2 products of
+    the (3 factor)^2 that a 3 x 3 kernel needs for each value before the resize.
+    """
+    flipped = weight_OIHW.flip(-2, -1).transpose(0, 1)
+    shifted = [
+        functional.pad(flipped, (column, columns - 1 - column, row, rows - 1 - row))
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    return torch.stack(shifted).sum(dim=0)
 
 
 @dataclass(frozen=True)
