@@ -57,7 +57,7 @@ def anomaly(data: Data, cycle: Data | None = None, base: slice | tuple[str, str]
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        Monthly or finer.
+        Monthly or finer; a forecast is taken by its ``valid_time``.
     cycle : xarray.DataArray or xarray.Dataset, optional
         From `climatology`; that of ``data`` over ``base`` by default.
     base : slice or tuple of str, optional
@@ -78,14 +78,21 @@ def anomaly(data: Data, cycle: Data | None = None, base: slice | tuple[str, str]
     >>> departures.values[[0, 12]], departures.attrs["standard_name"]
     (array([-6.,  6.]), 'air_temperature_anomaly')
     """
-    dim = _time_dim(data)
     cycle = climatology(data, base) if cycle is None else cycle
+    months = _stamps(data).dt.month.drop_vars("month", errors="ignore")
     with xr.set_options(keep_attrs=True):
-        departures = data.groupby(f"{dim}.month") - cycle
-    departures = departures.drop_vars("month").transpose(*data.dims)
+        departures = data - cycle.sel(month=months).drop_vars("month")
+    departures = departures.transpose(*data.dims).assign_attrs(data.attrs)
     if isinstance(departures, xr.Dataset):
         return departures.map(_as_anomaly, keep_attrs=True)
     return _as_anomaly(departures)
+
+
+def _stamps(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Dates of the values: the valid time of a forecast, else the time axis."""
+    if "valid_time" in data.coords:
+        return data["valid_time"]
+    return data[_time_dim(data)]
 
 
 def _as_anomaly(array: xr.DataArray) -> xr.DataArray:

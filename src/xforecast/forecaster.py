@@ -25,8 +25,7 @@ from xforecast._version import __version__
 from xforecast.conform import Conformed, conform
 from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.models import build, describe
-from xforecast.models.protocol import ProbabilisticModel
-from xforecast.models.weights import load_strictly
+from xforecast.models.protocol import ProbabilisticModel, load_strictly
 from xforecast.progress import track
 from xforecast.report import Report
 from xforecast.spec import DataSpec, Variable

@@ -1,0 +1,5 @@
+"""Data sources; each gives a labelled, CF-compliant Dataset."""
+
+from xforecast.datasets.hadisst import hadisst
+
+__all__ = ["hadisst"]

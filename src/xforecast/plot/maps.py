@@ -1,0 +1,130 @@
+"""Maps of a forecast at a few leads, with the observation above where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xforecast.errors import InvalidOption
+from xforecast.find import find_axis
+from xforecast.plot.style import INK, colour_limits, date_words, is_monthly, pyplot, scale_of, units_words
+
+__all__ = ["maps"]
+
+
+def maps(
+    forecast: xr.DataArray,
+    leads: Sequence[Any] | None = None,
+    *,
+    observed: xr.DataArray | None = None,
+    samples: int = 0,
+    title: str | None = None,
+):
+    """Maps of one forecast: a column for each lead; a row for the mean and for each sample asked for.
+
+    Parameters
+    ----------
+    forecast : xarray.DataArray
+        Dims (sample, lead, y, x) in any order, one start.
+    leads : sequence, optional
+        Leads to show; four of them by default, evenly spread.
+    observed : xarray.DataArray, optional
+        Dims (time, y, x); shown in a row of its own where it covers the valid times.
+    samples : int, default 0
+        Number of single samples to show below the mean.
+    title : str, optional
+        In place of the one made from the attributes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> valid = xr.date_range("2020-02", periods=3, freq="MS")
+    >>> fc = xr.DataArray(
+    ...     np.zeros((2, 3, 4, 5)), dims=("sample", "lead", "lat", "lon"), name="sst",
+    ...     coords={"lead": ("lead", [1, 2, 3], {"units": "months"}), "valid_time": ("lead", valid),
+    ...             "init": np.datetime64("2020-01-01"), "lat": np.arange(4), "lon": np.arange(5)},
+    ... )
+    >>> len(maps(fc, leads=[1, 3]).axes)
+    3
+    """
+    if "lead" not in forecast.dims or forecast["valid_time"].ndim != 1:
+        raise InvalidOption("forecast", forecast.dims, "one start with a lead dimension", "forecast.isel(init=0)")
+    chosen = forecast["lead"].values if leads is None else np.asarray(leads)
+    if leads is None and len(chosen) > 4:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, 4).round().astype(int)]
+    shown = forecast.sel(lead=chosen)
+    rows = _rows(shown, observed, samples)
+    plt = pyplot()
+    y, x = find_axis(forecast, "y"), find_axis(forecast, "x")
+    shape = shown.sizes[y] / shown.sizes[x]
+    width = 3.3
+    figure, axes = plt.subplots(
+        len(rows),
+        len(chosen),
+        figsize=(width * len(chosen) + 0.6, (width * shape + 0.55) * len(rows) + 0.9),
+        squeeze=False,
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+    )
+    limits = colour_limits(scale_of(forecast), np.concatenate([row.values.ravel() for row in rows.values()]))
+    monthly = is_monthly(forecast)
+    for (name, row), line in zip(rows.items(), axes, strict=True):
+        for column, axis in enumerate(line):
+            image = _draw(axis, row.isel(lead=column), y, x, scale_of(forecast).colours, limits)
+            if line is axes[0]:
+                valid = date_words(shown["valid_time"].isel(lead=column), monthly=monthly)
+                axis.set_title(f"{valid}  ({_lead_words(chosen[column], monthly)})", fontsize=10, color=INK)
+        line[0].set_ylabel(name, fontsize=10, color=INK)
+    figure.colorbar(image, ax=axes, label=units_words(forecast), shrink=0.85, extend="both", aspect=25)
+    start = date_words(forecast["init"], monthly=monthly) if "init" in forecast.coords else ""
+    figure.suptitle(title or f"Forecast from data to {start}", fontsize=12, color=INK)
+    return figure
+
+
+def _rows(shown: xr.DataArray, observed: xr.DataArray | None, samples: int) -> dict[str, xr.DataArray]:
+    rows = {}
+    if observed is not None:
+        time = find_axis(observed, "time")
+        aligned = observed.reindex({time: shown["valid_time"].values}).rename({time: "lead"}).drop_vars("lead")
+        rows["observed"] = aligned
+    if "sample" not in shown.dims:
+        return rows | {"forecast": shown}
+    rows["mean" if shown.sizes["sample"] > 1 else "forecast"] = shown.mean("sample")
+    for sample in range(min(samples, shown.sizes["sample"])):
+        rows[f"sample {sample}"] = shown.isel(sample=sample)
+    return rows
+
+
+def _draw(axis, field: xr.DataArray, y, x, colours: str, limits: dict[str, float]):
+    field = field.transpose(y, x)
+    axis.set_facecolor("#d9d4cc")
+    coordinates = [field[dim].values if dim in field.coords else np.arange(field.sizes[dim]) for dim in (x, y)]
+    image = axis.pcolormesh(*coordinates, field.values, cmap=colours, shading="nearest", rasterized=True, **limits)
+    axis.set_aspect("equal")
+    axis.tick_params(labelsize=8, colors=INK)
+    if "lat" in str(y).lower():
+        axis.xaxis.set_major_formatter(lambda value, _: _longitude(value))
+        axis.yaxis.set_major_formatter(
+            lambda value, _: f"{abs(value):g}°{'N' if value > 0 else 'S' if value < 0 else ''}"
+        )
+    return image
+
+
+def _longitude(value: float) -> str:
+    east = (value + 180) % 360 - 180
+    return f"{abs(east):g}°{'' if east in (0, -180) else 'E' if east > 0 else 'W'}"
+
+
+def _lead_words(lead, monthly: bool) -> str:
+    if monthly:
+        return f"{int(lead)} month{'s' if int(lead) > 1 else ''} ahead"
+    minutes = np.timedelta64(lead, "s").astype(int) / 60
+    return f"+{minutes:g} min" if minutes < 180 else f"+{minutes / 60:g} h"
