@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from xforecast.models.presets import ORIGINAL
 from xforecast.models.protocol import Config, check_choice, load_strictly
 from xforecast.models.resample import StemConfig
 
-__all__ = ["from_official", "from_official_config", "translate_config"]
+__all__ = ["from_official", "from_official_config", "official_name", "translate_config"]
 
 EARTHFORMER_DEFAULTS: dict[str, Any] = {
     "base_units": 128,
@@ -227,25 +228,38 @@ def from_official_config(kind: str, config: Config, state_dict: Mapping[str, tor
     return model.eval()
 
 
-def _renamed(name: str, keys: tuple[tuple[str, str], ...]) -> str:
-    """The official name for one of ours."""
+def official_name(name: str, *, one_stage: bool = False) -> str:
+    """The name that a weight of our Earthformer has in the official state dict.
+
+    Parameters
+    ----------
+    name : str
+        Name in ours.
+    one_stage : bool
+        The official stem is of the kind that has one stage and no lists of them.
+
+    Examples
+    --------
+    >>> official_name("encoder.levels.0.1.attention.2.query_key_value.weight")
+    'encoder.blocks.0.1.attn_l.2.qkv.weight'
+    >>> official_name("stem.merging.0.norm.bias", one_stage=True)
+    'initial_encoder.patch_merge.norm.bias'
+    """
     name = f".{name}."
-    for ours, theirs in keys:
+    for ours, theirs in EARTHFORMER_KEYS:
         name = name.replace(f".{ours}.", f".{theirs}.")
-    return re.sub(r"(ffn_l\.\d+)\.norm\.", r"\1.layer_norm.", name)[1:-1]
+    name = re.sub(r"(ffn_l\.\d+)\.norm\.", r"\1.layer_norm.", name)
+    if one_stage:
+        name = re.sub(r"_list\.0(?=\.)", "", name)
+    return name[1:-1]
 
 
 def _earthformer_state(
     model: nn.Module, state: dict[str, torch.Tensor]
 ) -> tuple[dict[str, torch.Tensor], Callable[[str], str]]:
     """The weights that we have too, and the function from our names to theirs."""
-    single = not any(name.startswith("initial_encoder.patch_merge_list.") for name in state)
-
-    def rename(name: str) -> str:
-        name = _renamed(name, EARTHFORMER_KEYS)
-        # The stem of one stage has no lists.
-        return re.sub(r"_list\.0(?=\.)", "", name) if single else name
-
+    one_stage = not any(name.startswith("initial_encoder.patch_merge_list.") for name in state)
+    rename = partial(official_name, one_stage=one_stage)
     tables = {rename(name) for name in model.state_dict() if name.endswith("bias.relative.table")}
     indices = {name.removesuffix("bias_table") + "index" for name in tables}
     # The original has positions for its initial forecast even where it does not use them.

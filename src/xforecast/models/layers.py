@@ -203,7 +203,7 @@ class PositionEmbedding(nn.Module):
     ----------
     channels : int
     grid : (int, int, int)
-        Time, height and width.
+        Time, height and width; a smaller input takes the first positions.
     kind : {"time+height+width", "time+space"}
         One table for each axis, or one for time and one for all places.
 
@@ -231,10 +231,11 @@ class PositionEmbedding(nn.Module):
 
     def forward(self, x_BTHWC: torch.Tensor) -> torch.Tensor:
         """Embedded `x`, (batch, time, height, width, channel)."""
-        x = x_BTHWC + self.time[:, None, None]
+        t, h, w = x_BTHWC.shape[1:4]
+        x = x_BTHWC + self.time[:t, None, None]
         if self.kind == "time+space":
-            return x + self.space.unflatten(0, self.grid[1:])
-        return x + self.height[:, None] + self.width
+            return x + self.space.unflatten(0, self.grid[1:])[:h, :w]
+        return x + self.height[:h, None] + self.width[:w]
 
 
 def attend(
