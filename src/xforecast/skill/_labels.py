@@ -6,7 +6,7 @@ Every score finds its dimensions here, so that names are looked up in one way: f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,14 +53,8 @@ AXES = {
 MONTHS = frozenset({"month", "months", "mon", "mons"})
 
 
-def coordinate(field: xr.DataArray, kind: str, *, required: bool = False) -> Hashable | None:
-    """Name of the coordinate of this kind, or None.
-
-    Raises
-    ------
-    InvalidOption
-        When several coordinates fit equally well, or none does and it is required.
-    """
+def find_coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
+    """Name of the coordinate of this kind, or None; an error where several fit equally well."""
     known = AXES[kind]
     tests = (
         lambda c: c.attrs.get("standard_name") in known.standard_names,
@@ -68,7 +62,7 @@ def coordinate(field: xr.DataArray, kind: str, *, required: bool = False) -> Has
         lambda c: c.attrs.get("units") in known.units,
     )
     for test in tests:
-        found = [name for name, c in field.coords.items() if test(c)]
+        found = [str(name) for name, c in field.coords.items() if test(c)]
         found = [name for name in found if name in field.dims] or found
         if len(found) > 1:
             raise InvalidOption(
@@ -76,35 +70,45 @@ def coordinate(field: xr.DataArray, kind: str, *, required: bool = False) -> Has
             )
         if found:
             return found[0]
-    candidates = [*field.coords, *field.dims]
-    for name in known.names:
-        if name in candidates:
-            return name
-    if required:
+    return next((name for name in known.names if name in field.coords or name in field.dims), None)
+
+
+def coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> str:
+    """Name of the coordinate of this kind, or an error that lists what there is."""
+    name = find_coordinate(field, kind)
+    if name is None:
+        known = AXES[kind]
         raise InvalidOption(
             f"{kind} coordinate",
-            sorted(map(str, set(candidates))),
+            sorted({str(name) for name in (*field.coords, *field.dims)}),
             f"a coordinate with standard_name {' or '.join(sorted(known.standard_names))!r}",
             f"rename it to {known.names[0]!r}, or set its standard_name",
         )
-    return None
+    return name
 
 
-def dimension(field: xr.DataArray, kind: str, *, required: bool = False) -> Hashable | None:
-    """Name of the dimension of this kind, or None; raises as `coordinate` does."""
-    name = coordinate(field, kind, required=required)
-    if name is None or name in field.dims:
-        return name
-    if required:
+def find_dimension(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
+    """Name of the dimension of this kind, or None."""
+    name = find_coordinate(field, kind)
+    return name if name in field.dims else None
+
+
+def dimension(field: xr.DataArray | xr.Dataset, kind: str) -> str:
+    """Name of the dimension of this kind, or an error that says what is missing."""
+    name = coordinate(field, kind)
+    if name not in field.dims:
         raise InvalidOption(
-            f"{kind} dimension", field.dims, f"{name!r} among them", f".expand_dims({name!r}) makes it one"
+            f"{kind} dimension",
+            tuple(field.dims),
+            f"{name!r} among them",
+            f".expand_dims({name!r}) makes it one",
         )
-    return None
+    return name
 
 
 def sample_mean(forecast: xr.DataArray) -> xr.DataArray:
     """The forecast itself, or the mean over its samples if it has them."""
-    sample = dimension(forecast, "sample")
+    sample = find_dimension(forecast, "sample")
     return forecast if sample is None else forecast.mean(sample, skipna=False, dtype=np.float64)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xforecast.errors import InvalidOption
-from xforecast.skill._labels import MONTHS, T, coordinate, dimension
+from xforecast.skill._labels import MONTHS, T, coordinate, dimension, find_coordinate
 
 __all__ = ["align"]
 
@@ -72,38 +72,32 @@ def align(
     >>> align(forecast, observed, keep="same_inits").values[-1]
     array([nan, nan])
     """
-    time = dimension(_array(observed), "time", required=True)
-    place = places(_array(forecast), observed[time])
+    time = dimension(observed, "time")
+    place = places(forecast, observed[time])
     if keep != "all":
-        place = place.where(_comparable(_array(forecast), place, keep), ABSENT)
+        place = place.where(_comparable(forecast, place, keep), ABSENT)
     return take(observed, place)
 
 
-def _array(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Something with the coordinates of `data`, to look for them in."""
-    return data if isinstance(data, xr.DataArray) else data.coords.to_dataset().to_array()
-
-
-def places(forecast: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
+def places(forecast: xr.DataArray | xr.Dataset, time: xr.DataArray) -> xr.DataArray:
     """Position in `time` of the valid time of every start and lead, or ABSENT."""
-    lead = forecast[coordinate(forecast, "lead", required=True)]
-    if np.issubdtype(lead.dtype, np.timedelta64) or lead.attrs.get("units") not in MONTHS:
-        valid = _valid_times(forecast, lead)
-        try:
-            found = time.to_index().get_indexer(pd.Index(valid.values.ravel()))
-        except (TypeError, pd.errors.InvalidIndexError) as error:
-            raise InvalidOption(
-                str(time.name), f"{error}", "each time once, of the calendar of the forecast"
-            ) from error
-        return valid.copy(data=found.reshape(valid.shape)).reset_coords(drop=True)
-    init = forecast[coordinate(forecast, "init", required=True)]
-    return month_places(init.copy(data=month_number(init)) + lead.astype(np.int64), time)
+    lead = forecast[coordinate(forecast, "lead")]
+    if _in_months(lead):
+        return month_places(target_months(forecast), time)
+    valid = _valid_times(forecast, lead)
+    try:
+        found = time.to_index().get_indexer(pd.Index(valid.values.ravel()))
+    except (TypeError, pd.errors.InvalidIndexError) as error:
+        raise InvalidOption(
+            str(time.name), f"{error}", "each time once, of the calendar of the forecast"
+        ) from error
+    return valid.copy(data=found.reshape(valid.shape))
 
 
-def _valid_times(forecast: xr.DataArray, lead: xr.DataArray) -> xr.DataArray:
+def _valid_times(forecast: xr.DataArray | xr.Dataset, lead: xr.DataArray) -> xr.DataArray:
     if "valid_time" in forecast.coords:
         return forecast["valid_time"]
-    init = forecast[coordinate(forecast, "init", required=True)]
+    init = forecast[coordinate(forecast, "init")]
     step = lead
     if not np.issubdtype(lead.dtype, np.timedelta64):
         unit = TIMEDELTA_UNITS.get(str(lead.attrs.get("units")))
@@ -139,6 +133,23 @@ def month_number(times: xr.DataArray) -> np.ndarray:
     return np.array(months, np.int64).reshape(values.shape)
 
 
+def target_months(forecast: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Month number of the valid time of every start and lead, or of every time."""
+    if find_coordinate(forecast, "lead") is None:
+        time = forecast[coordinate(forecast, "time")]
+        return time.copy(data=month_number(time))
+    lead = forecast[coordinate(forecast, "lead")]
+    if _in_months(lead):
+        init = forecast[coordinate(forecast, "init")]
+        return init.copy(data=month_number(init)) + lead.astype(np.int64)
+    valid = _valid_times(forecast, lead)
+    return valid.copy(data=month_number(valid))
+
+
+def _in_months(lead: xr.DataArray) -> bool:
+    return not np.issubdtype(lead.dtype, np.timedelta64) and lead.attrs.get("units") in MONTHS
+
+
 def month_places(months: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
     """Position in `time` of each month number, or ABSENT."""
     stamps = pd.Index(month_number(time))
@@ -154,7 +165,7 @@ def month_places(months: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
 
 def take(observed: T, place: xr.DataArray) -> T:
     """The observed values at these places, NaN at those ABSENT, with the dimensions of `place` for the time."""
-    time = dimension(_array(observed), "time", required=True)
+    time = dimension(observed, "time")
     taken = pick(observed, time, place.clip(min=0))
     return taken if (place.values != ABSENT).all() else taken.where(place != ABSENT)
 
@@ -175,12 +186,12 @@ def pick(values: T, dim: Hashable, place: xr.DataArray) -> T:
 
 def take_months(observed: xr.DataArray, months: xr.DataArray) -> xr.DataArray:
     """The observed values of these month numbers, NaN for those that the record lacks."""
-    return take(observed, month_places(months, observed[dimension(observed, "time", required=True)]))
+    return take(observed, month_places(months, observed[dimension(observed, "time")]))
 
 
-def _comparable(forecast: xr.DataArray, place: xr.DataArray, keep: str) -> xr.DataArray:
+def _comparable(forecast: xr.DataArray | xr.Dataset, place: xr.DataArray, keep: str) -> xr.DataArray:
     """Which pairs stay when every lead is to be verified with the same starts, or at the same times."""
-    lead = coordinate(forecast, "lead", required=True)
+    lead = coordinate(forecast, "lead")
     if keep == "same_inits":
         return (place != ABSENT).all(lead) & xr.ones_like(place, bool)
     if keep != "same_verifs":

@@ -13,9 +13,17 @@ import numpy as np
 import xarray as xr
 
 from xforecast.errors import InvalidOption
-from xforecast.skill._labels import MONTHS, coordinate, dimension, only_variable, sample_mean, whole
-from xforecast.skill.align import month_number, pick, take_months
-from xforecast.skill.deterministic import correlation
+from xforecast.skill._labels import (
+    MONTHS,
+    coordinate,
+    dimension,
+    find_dimension,
+    only_variable,
+    sample_mean,
+    whole,
+)
+from xforecast.skill._reduce import pearson, total
+from xforecast.skill.align import month_number, pick, take_months, target_months
 from xforecast.skill.indices import SST_NAMES, nino34, season_offsets
 
 __all__ = ["nino34_correlation", "nino34_mean", "nino34_weighted_mean"]
@@ -114,15 +122,15 @@ def _correlation(
     predicted = season_means(monthly, truth, window)
     target = target_months(predicted)
     scored = _within(target, targets)
-    verified = sum(take_months(truth, target + j) for j in season_offsets(window)) / window
+    verified = total(take_months(truth, target + j) for j in season_offsets(window)) / window
     predicted, verified = predicted.drop_vars("init"), verified.where(scored)
     if seasons is None:
         seasons = _starts_a_season(target, scored, truth) >= SEASON_YEARS
     if seasons:
         calendar = xr.DataArray(np.arange(12), dims="season")
-        skill = correlation(predicted, verified.where(target % 12 == calendar), dim="init").mean("season")
+        skill = pearson(predicted, verified.where(target % 12 == calendar), ["init"]).mean("season")
     else:
-        skill = correlation(predicted, verified, dim="init")
+        skill = pearson(predicted, verified, ["init"])
     skill.attrs = {
         "units": "1",
         "long_name": f"correlation of the {window}-month mean Nino3.4 index",
@@ -149,7 +157,7 @@ def nino34_mean(correlation: xr.DataArray) -> xr.DataArray:
     >>> nino34_mean(xr.DataArray([0.9, 0.7], dims="lead")).item()
     0.8
     """
-    mean = correlation.mean(dimension(correlation, "lead", required=True))
+    mean = correlation.mean(dimension(correlation, "lead"))
     mean.attrs = {"units": "1", "long_name": "C-Nino3.4-M: mean over leads of the Nino3.4 correlation"}
     return mean.rename("nino34_mean")
 
@@ -178,7 +186,7 @@ def nino34_weighted_mean(correlation: xr.DataArray) -> xr.DataArray:
     >>> nino34_weighted_mean(xr.DataArray(np.ones(12), dims="lead")).round(2).item()
     3.41
     """
-    lead = dimension(correlation, "lead", required=True)
+    lead = dimension(correlation, "lead")
     weights = xr.DataArray(lead_weights(correlation.sizes[lead]), dims=lead)
     mean = (correlation.drop_vars(lead, errors="ignore") * weights).mean(lead)
     mean.attrs = {
@@ -197,20 +205,21 @@ def lead_weights(leads: int) -> np.ndarray:
 def celsius_index(data: xr.Dataset | xr.DataArray, weighted: bool) -> xr.DataArray:
     """The index itself, or that of a field, in degrees Celsius where it is a temperature."""
     array = only_variable(data, SST_NAMES)
-    field = dimension(array, "latitude") is not None or dimension(array, "longitude") is not None
+    field = find_dimension(array, "latitude") is not None or find_dimension(array, "longitude") is not None
     index = nino34(array, weighted=weighted) if field else array.astype(np.float64)
     return index - xr.where(index.mean() > 200.0, 273.15, 0.0)
 
 
 def by_month(forecast: xr.DataArray) -> xr.DataArray:
     """The forecast with dimensions named `init` and `lead`, and integer months in the latter."""
-    init = coordinate(forecast, "init", required=True)
+    init = coordinate(forecast, "init")
     if init not in forecast.dims:
         forecast = forecast.expand_dims(init)
-    lead = dimension(forecast, "lead", required=True)
+    lead = dimension(forecast, "lead")
     names = {old: new for old, new in ((init, "init"), (lead, "lead")) if old != new}
     monthly = forecast.rename(names)
-    return monthly.assign_coords(lead=_whole_months(monthly["lead"]))
+    by_lead = [name for name, values in monthly.coords.items() if "lead" in values.dims and name != "lead"]
+    return monthly.drop_vars(by_lead).assign_coords(lead=_whole_months(monthly["lead"]))
 
 
 def _whole_months(lead: xr.DataArray) -> xr.DataArray:
@@ -233,7 +242,7 @@ def anomalies(
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Anomalies of a forecast index, with dimensions `init` and `lead`, and of the record, with `time`."""
     monthly = by_month(forecast)
-    time = dimension(observed, "time", required=True)
+    time = dimension(observed, "time")
     truth = observed.rename({time: "time"}) if time != "time" else observed
     truth_is_temperature, forecast_is_temperature = is_temperature(truth), is_temperature(monthly)
     if forecast_is_temperature and not truth_is_temperature:
@@ -258,11 +267,6 @@ def is_temperature(index: xr.DataArray) -> bool:
     return bool(abs(index.mean()) > ABSOLUTE)
 
 
-def target_months(forecast: xr.DataArray) -> xr.DataArray:
-    """Month number of every (init, lead)."""
-    return xr.DataArray(month_number(forecast["init"]), dims="init") + forecast["lead"]
-
-
 def season_means(monthly: xr.DataArray, truth: xr.DataArray | None, window: int) -> xr.DataArray:
     """Mean over the months of each season, with observed months up to `init` where the forecast has none."""
     leads = _season_leads(monthly["lead"], window, observed=truth is not None)
@@ -270,11 +274,11 @@ def season_means(monthly: xr.DataArray, truth: xr.DataArray | None, window: int)
     forecast_leads = monthly["lead"].values.tolist()
 
     def at(k: int) -> xr.DataArray:
-        if k in forecast_leads:
+        if truth is None or k in forecast_leads:
             return monthly.isel(lead=forecast_leads.index(k), drop=True)
         return take_months(truth, start + k)
 
-    means = [sum(at(k + j) for j in season_offsets(window)) / window for k in leads.values.tolist()]
+    means = [total(at(k + j) for j in season_offsets(window)) / window for k in leads.values.tolist()]
     return xr.concat(means, leads).transpose("init", ..., "lead")
 
 

@@ -60,8 +60,8 @@ def nino34(data: xr.Dataset | xr.DataArray, *, weighted: bool = True) -> xr.Data
     'degC'
     """
     sst = only_variable(data, SST_NAMES)
-    latitude = sst[coordinate(sst, "latitude", required=True)]
-    longitude = sst[coordinate(sst, "longitude", required=True)] % 360
+    latitude = sst[coordinate(sst, "latitude")]
+    longitude = sst[coordinate(sst, "longitude")] % 360
     box, dims = _region(sst, latitude, longitude)
     cos = np.cos(np.deg2rad(box[latitude.name].astype(np.float64)))
     inside = _between(box[latitude.name], NINO34["south"], NINO34["north"]) & _between(
@@ -146,7 +146,7 @@ def seasonal_mean(index: xr.DataArray, window: int = 3, *, min_months: int | Non
     array([nan,  2.,  2.,  2., nan])
     """
     season_offsets(window)
-    time = dimension(index, "time", required=True)
+    time = dimension(index, "time")
     if (np.diff(month_number(index[time])) != 1).any():
         raise InvalidOption(
             str(time),

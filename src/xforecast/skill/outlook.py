@@ -9,14 +9,14 @@ import xarray as xr
 from scipy.special import ndtr, ndtri
 
 from xforecast.errors import InvalidOption
-from xforecast.skill._labels import coordinate, dimension, whole
+from xforecast.skill._labels import coordinate, find_dimension, whole
+from xforecast.skill.align import target_months
 from xforecast.skill.enso import (
     anomalies,
     by_month,
     celsius_index,
     is_temperature,
     season_means,
-    target_months,
 )
 from xforecast.skill.indices import season_offsets
 
@@ -101,7 +101,7 @@ def _outlook(
     window: int,
     interval: tuple[float, float],
 ) -> xr.Dataset:
-    single = coordinate(forecast, "init", required=True) not in forecast.dims
+    single = coordinate(forecast, "init") not in forecast.dims
     if observed is not None:
         monthly, truth = anomalies(forecast, observed, None)
     elif is_temperature(forecast):
@@ -111,7 +111,7 @@ def _outlook(
     else:
         monthly, truth = by_month(forecast), None
     seasons = season_means(monthly, truth, window)
-    sample = dimension(seasons, "sample")
+    sample = find_dimension(seasons, "sample")
     seasons = seasons.expand_dims("sample") if sample is None else seasons.rename({sample: "sample"})
     outlook = _categories(seasons, error, threshold, interval)
     labels = _season_labels(target_months(seasons), window)

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from xforecast.errors import InvalidOption
-from xforecast.skill._labels import dimension, sample_mean
+from xforecast.skill._labels import dimension, find_dimension, sample_mean
+from xforecast.skill._reduce import total
 from xforecast.skill.enso import lead_weights
 from xforecast.skill.indices import nino34
 
@@ -97,8 +98,8 @@ def _labelled(data: xr.DataArray | np.ndarray) -> xr.DataArray:
     if not isinstance(data, xr.DataArray):
         return _on_grid(data)
     data = sample_mean(data)
-    lead = dimension(data, "lead") or dimension(data, "time", required=True)
-    lat, lon = (dimension(data, kind, required=True) for kind in ("latitude", "longitude"))
+    lead = find_dimension(data, "lead") or dimension(data, "time")
+    lat, lon = (dimension(data, kind) for kind in ("latitude", "longitude"))
     sequence = [d for d in data.dims if d not in (lead, lat, lon)]
     if len(sequence) != 1:
         raise InvalidOption("dimensions", data.dims, "lead, latitude, longitude and one for the sequences")
@@ -122,7 +123,8 @@ def _on_grid(data: np.ndarray) -> xr.DataArray:
 def _index(sst: xr.DataArray) -> xr.DataArray:
     """Mean index of three consecutive months, in degC."""
     index = nino34(sst * (SST_MAX - SST_MIN) + SST_MIN, weighted=False)
-    return sum(index.isel(lead=slice(j, index.sizes["lead"] - 2 + j)) for j in range(3)) / 3
+    windows = index.sizes["lead"] - 2
+    return total(index.isel(lead=slice(j, windows + j)) for j in range(3)) / 3
 
 
 def _target(nino34_observed: xr.DataArray | np.ndarray, index: xr.DataArray) -> xr.DataArray:

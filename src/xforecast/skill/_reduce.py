@@ -1,0 +1,186 @@
+"""Reductions that are the same whole and in chunks: sums that add up, and moments that merge."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xforecast.skill._pairs import exactly
+
+
+def mean(values: xr.DataArray, dim: Sequence[Hashable], weights: xr.DataArray | None = None) -> xr.DataArray:
+    """Mean in float64 over what is not NaN; NaN where nothing is left."""
+    if weights is None:
+        summed, weight = values.sum(dim, dtype=np.float64), values.count(dim)
+    else:
+        values, weights = exactly(values, weights)
+        summed = (values * weights).sum(dim, dtype=np.float64)
+        weight = weights.where(values.notnull()).sum(dim, dtype=np.float64)
+    return summed / weight.where(weight > 0)
+
+
+def by_block(
+    kernel: Callable[..., np.ndarray],
+    *fields: xr.DataArray,
+    dim: Sequence[Hashable],
+    new: dict[str, int],
+    dtype: Any = np.float64,
+) -> xr.DataArray:
+    """A kernel's result for every block of the dimensions `dim`.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(*arrays, kept)`` of arrays of one shape, the first `kept` axes of which stay and the others
+        are reduced; it returns an array of shape ``(*new, *kept)``.
+    *fields : DataArray
+        NumPy or dask, to be broadcast against each other.
+    dim : sequence of hashable
+        Dimensions that the kernel reduces; one entry is left for each chunk, one in all for NumPy.
+    new : dict
+        Names and sizes of the dimensions that the kernel adds in front.
+    dtype : dtype
+        Of the result.
+
+    Returns
+    -------
+    DataArray
+        With dimensions (*new, *kept, *dim).
+    """
+    dims = list(dict.fromkeys(d for field in fields for d in field.dims))
+    kept = [d for d in dims if d not in dim]
+    order = kept + [d for d in dims if d in dim]
+    own = [[d for d in order if d in field.dims] for field in fields]
+    data = [field.transpose(*mine).data for field, mine in zip(fields, own, strict=True)]
+    missing = [tuple(i for i, d in enumerate(order) if d not in mine) for mine in own]
+    run = partial(_run, kernel=kernel, missing=missing, kept=len(kept), reduced=len(order) - len(kept))
+    if any(field.chunks for field in fields):
+        result = _lazily(run, data, own, [*new, *order], dict(new), [d for d in order if d in dim], dtype)
+    else:
+        result = run(*data)
+    coords = {d: fields[0][d] for d in kept if d in fields[0].coords}
+    return xr.DataArray(result, dims=[*new, *order], coords=coords)
+
+
+def _run(
+    *arrays: np.ndarray,
+    kernel: Callable[..., np.ndarray],
+    missing: list[tuple[int, ...]],
+    kept: int,
+    reduced: int,
+) -> np.ndarray:
+    whole = np.broadcast_arrays(*(np.expand_dims(a, axes) for a, axes in zip(arrays, missing, strict=True)))
+    result = kernel(*whole, kept)
+    return result.reshape(*result.shape, *[1] * reduced)
+
+
+def _lazily(
+    run: Callable[..., np.ndarray],
+    data: list[Any],
+    own: list[list[Hashable]],
+    out: list[Hashable],
+    new: dict[str, int],
+    reduced: list[Hashable],
+    dtype: Any,
+) -> Any:
+    import dask.array as da
+
+    arguments = [
+        x for array, dims in zip(data, own, strict=True) for x in (da.asanyarray(array), tuple(dims))
+    ]
+    return da.blockwise(
+        run,
+        tuple(out),
+        *arguments,
+        new_axes=new,
+        adjust_chunks={d: (lambda size: 1) for d in reduced},
+        dtype=dtype,
+        meta=np.empty((0,) * len(out), dtype),
+        align_arrays=True,
+    )
+
+
+def pieces(shape: tuple[int, ...], limit: int) -> Iterator[tuple[slice, ...]]:
+    """Slices that cut an array of this shape into parts of at most `limit` elements, in order.
+
+    Examples
+    --------
+    >>> list(pieces((2, 3), 3))
+    [(slice(0, 1, None),), (slice(1, 2, None),)]
+    """
+    if not shape:
+        yield ()
+        return
+    row = int(np.prod(shape[1:]))
+    if row > limit:
+        for i in range(shape[0]):
+            for rest in pieces(shape[1:], limit):
+                yield (slice(i, i + 1), *rest)
+        return
+    step = max(1, limit // max(row, 1))
+    for start in range(0, shape[0], step):
+        yield (slice(start, min(start + step, shape[0])),)
+
+
+def pearson(
+    x: xr.DataArray, y: xr.DataArray, dim: Sequence[Hashable], weights: xr.DataArray | None = None
+) -> xr.DataArray:
+    """Pearson correlation over the pairs without NaN; NaN where fewer than two are left or one is constant."""
+    return normalised(*moments(x, y, dim, weights))
+
+
+def normalised(xx: xr.DataArray, yy: xr.DataArray, xy: xr.DataArray) -> xr.DataArray:
+    """Product moment over the root of the squares', at most 1; NaN where a square is 0."""
+    return (xy / (xx**0.5 * yy**0.5).where((xx > 0) & (yy > 0))).clip(-1.0, 1.0)
+
+
+def total(terms: Iterable[xr.DataArray]) -> xr.DataArray:
+    """The sum of arrays."""
+    return reduce(operator.add, terms)
+
+
+def moments(
+    x: xr.DataArray, y: xr.DataArray, dim: Sequence[Hashable], weights: xr.DataArray | None
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Weighted sums of squares of x and of y about their means, and of their product, over the pairs without NaN.
+
+    Every block is centred on its own mean before blocks are merged, so that no digits are lost to a large
+    mean.
+    """
+    fields = (x, y) if weights is None else exactly(x, y, weights)
+    block = by_block(_block_moments, *fields, dim=dim, new={"moment": 6})
+    weight, x_mean, y_mean, xx, yy, xy = (block.isel(moment=k) for k in range(6))
+    count = weight.sum(dim)
+    count = count.where(count > 0)
+
+    def about_whole(block_mean: xr.DataArray, squares: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+        whole = (weight * block_mean).sum(dim) / count
+        shift = block_mean - whole
+        squares = (squares + weight * shift**2).sum(dim)
+        rounding = count * (16 * np.finfo(np.float64).eps * whole) ** 2  # what a constant leaves
+        return shift, squares.where(squares > rounding, 0.0).where(count.notnull())
+
+    x_shift, xx = about_whole(x_mean, xx)
+    y_shift, yy = about_whole(y_mean, yy)
+    return xx, yy, (xy + weight * x_shift * y_shift).sum(dim)
+
+
+def _block_moments(x: np.ndarray, y: np.ndarray, *rest: Any) -> np.ndarray:
+    """Weight, means and centred products of one block: shape (6, *kept)."""
+    *weights, kept = rest
+    axes = tuple(range(kept, x.ndim))
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    valid = ~(np.isnan(x) | np.isnan(y))
+    w = np.where(valid, weights[0] if weights else 1.0, 0.0)
+    weight = w.sum(axes)
+    safe = np.where(weight > 0, weight, 1.0)
+    x, y = np.where(valid, x, 0.0), np.where(valid, y, 0.0)
+    means = [(w * values).sum(axes) / safe for values in (x, y)]
+    x, y = (values - m.reshape(*m.shape, *[1] * len(axes)) for values, m in zip((x, y), means, strict=True))
+    products = [(w * a * b).sum(axes) for a, b in ((x, x), (y, y), (x, y))]
+    return np.stack([weight, *means, *products])
