@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -96,8 +97,9 @@ class Report:
             lines = "\n".join(f"  {_indent(str(finding)[2:])}" for finding in errors)
             raise SpecMismatch(f"the data do not fit {self.against!r} ({_count(errors, 'problem')})\n{lines}", self)
 
-    def emit_warnings(self, stacklevel: int = 3) -> None:
-        """Issue each warning as an `XForecastWarning`."""
+    def emit_warnings(self) -> None:
+        """Issue each warning as an `XForecastWarning` that points at the caller's own line."""
+        stacklevel = _outside_package()
         for finding in self.of("warning"):
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             warnings.warn(f"{finding.topic}: {finding.text}{remedy}", XForecastWarning, stacklevel=stacklevel)
@@ -121,6 +123,14 @@ class Report:
             for finding in self.of(level)
         )
         return f"<div><b>{escape(self._summary())}</b><table>{rows}</table></div>"
+
+
+def _outside_package() -> int:
+    """How many frames up, seen from the function that asks, the package was called."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("xforecast."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _indent(text: str) -> str:

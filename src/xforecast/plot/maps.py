@@ -14,6 +14,9 @@ from xforecast.plot.style import INK, colour_limits, date_words, is_monthly, pyp
 
 __all__ = ["maps"]
 
+WIDTH = 3.3
+"""Of one map, in inches."""
+
 
 def maps(
     forecast: xr.DataArray,
@@ -22,6 +25,7 @@ def maps(
     observed: xr.DataArray | None = None,
     samples: int = 0,
     title: str | None = None,
+    figure=None,
 ):
     """Maps of one forecast: a column for each lead; a row for the mean and for each sample asked for.
 
@@ -37,6 +41,8 @@ def maps(
         Number of single samples to show below the mean.
     title : str, optional
         In place of the one made from the attributes.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        Where to draw.
 
     Returns
     -------
@@ -61,19 +67,12 @@ def maps(
         chosen = chosen[np.linspace(0, len(chosen) - 1, 4).round().astype(int)]
     shown = forecast.sel(lead=chosen)
     rows = _rows(shown, observed, samples)
-    plt = pyplot()
     y, x = find_axis(forecast, "y"), find_axis(forecast, "x")
-    shape = shown.sizes[y] / shown.sizes[x]
-    width = 3.3
-    figure, axes = plt.subplots(
-        len(rows),
-        len(chosen),
-        figsize=(width * len(chosen) + 0.6, (width * shape + 0.55) * len(rows) + 0.9),
-        squeeze=False,
-        layout="constrained",
-        sharex=True,
-        sharey=True,
-    )
+    if figure is None:
+        height = WIDTH * shown.sizes[y] / shown.sizes[x] + 0.55
+        size = (WIDTH * len(chosen) + 0.6, height * len(rows) + 0.9)
+        figure = pyplot().figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), len(chosen), squeeze=False, sharex=True, sharey=True)
     limits = colour_limits(scale_of(forecast), np.concatenate([row.values.ravel() for row in rows.values()]))
     monthly = is_monthly(forecast)
     for (name, row), line in zip(rows.items(), axes, strict=True):

@@ -115,7 +115,7 @@ def _describe(array: xr.DataArray, period: xr.DataArray, dims: Mapping[str, Hash
     mean, deviation = float(period.mean()), float(period.std())
     if not np.isfinite(mean):
         raise InvalidOption(f"variable {array.name!r}", "no values in the training period", "some values")
-    if deviation == 0:
+    if deviation <= 1e-6 * float(abs(array).max()):
         raise InvalidOption(f"variable {array.name!r}", f"{mean:g} everywhere", "values that vary", "leave it out")
     standard_name = array.attrs.get("standard_name")
     anomalies = cycle is not None
@@ -171,14 +171,17 @@ class TrainingWindows(torch.utils.data.Dataset):
         Network input, normalised and filled, shape (time, y, x, channel).
     truth : numpy.ndarray
         Normalised targets, missing values as NaN, shape (time, y, x, target).
+    numbers : numpy.ndarray
+        Place of each step on the regular time axis; gaps are jumps.
     positions : numpy.ndarray
-        Place in time of the last history step of each window.
+        Place in the series of the last history step of each window.
     history, horizon : int
         Lengths.
     """
 
     series: np.ndarray
     truth: np.ndarray
+    numbers: np.ndarray
     positions: np.ndarray
     history: int
     horizon: int
@@ -191,6 +194,16 @@ class TrainingWindows(torch.utils.data.Dataset):
         x = self.series[now - self.history + 1 : now + 1]
         y = self.truth[now + 1 : now + 1 + self.horizon]
         return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(np.ascontiguousarray(y))
+
+    def regular_series(self) -> np.ndarray:
+        """The network input at every step of the regular axis; NaN in gaps and where no window reaches."""
+        reached = np.zeros(len(self.series), bool)
+        for now in self.positions:
+            reached[now - self.history + 1 : now + self.horizon + 1] = True
+        places = self.numbers - self.numbers[0]
+        regular = np.full((places[-1] + 1, *self.series.shape[1:]), np.nan, np.float32)
+        regular[places[reached]] = self.series[reached]
+        return regular
 
 
 def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None, against: str = "the data") -> tuple:
@@ -225,7 +238,7 @@ def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None,
     positions = np.arange(spec.history - 1, len(times) - spec.horizon)
     whole = numbers[positions + spec.horizon] - numbers[positions - spec.history + 1]
     positions = positions[whole == spec.history + spec.horizon - 1]
-    return TrainingWindows(series, truth, positions, spec.history, spec.horizon), times
+    return TrainingWindows(series, truth, numbers, positions, spec.history, spec.horizon), times
 
 
 def _every_step(ds, spec: DataSpec, variables, against: str) -> Conformed:

@@ -116,9 +116,6 @@ def fit(
     >>> forecaster.forecast(field).t.dims
     ('sample', 'lead', 'lat', 'lon')
     """
-    require("lightning", extra="train", purpose="training")
-    from xforecast.training.loop import train
-
     options = _options(training)
     training_period, held_out = _split(ds, valid)
     if spec is None:
@@ -138,10 +135,13 @@ def fit(
             own = dataclasses.replace(options, seed=options.seed + member)
             torch.manual_seed(own.seed)
             network = _network(model, spec, fresh=member > 0)
-            networks.append(
-                train(network, data, valid_data, weight, own, folder=Path(root) / f"member-{member}",
-                      device=device, resume=resume, progress=progress)
-            )  # fmt: skip
+            course = {
+                "folder": Path(root) / f"member-{member}",
+                "device": device,
+                "resume": resume,
+                "progress": progress,
+            }
+            networks.append(_trained(network, data, valid_data, weight, own, course))
     return Forecaster(_joined(networks), spec, _card(label, period, options, networks))
 
 
@@ -165,6 +165,19 @@ def _network(model: str | Config | nn.Module, spec: DataSpec, *, fresh: bool) ->
         raise InvalidOption("model", model, f"one of {', '.join(MODELS)}, a configuration or a module")
     name = known[str(model).lower()]
     return build(name, config_class(name)(**_shape_fields(config_class(name), spec)))
+
+
+def _trained(network: nn.Module, data, valid_data, weight: torch.Tensor, options: TrainingOptions, course) -> nn.Module:
+    """By gradient, in closed form, or not at all: as the model needs."""
+    if hasattr(network, "fit_series"):
+        series = torch.from_numpy(data.regular_series())
+        return network.fit_series(series, weight[0, 0]).eval()  # type: ignore[operator]
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        return network.eval()
+    require("lightning", extra="train", purpose="training")
+    from xforecast.training.loop import train
+
+    return train(network, data, valid_data, weight, options, **course)
 
 
 def _shape_fields(config: type, spec: DataSpec) -> dict[str, Any]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sized
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xforecast.errors import TrainingError
 from xforecast.training.options import TrainingOptions, decay_groups, learning_rate_factor
@@ -27,14 +28,22 @@ VALID = "valid_loss"
 class _Learner(lightning.LightningModule):
     """A model, its loss weights and its optimiser."""
 
-    def __init__(self, model: nn.Module, weight: torch.Tensor, options: TrainingOptions, total: int):
+    def __init__(self, model: nn.Module, weight: torch.Tensor, options: TrainingOptions, total: int, each: int):
         super().__init__()
-        self.model, self.options, self.total = model, options, total
+        self.model, self.options, self.total, self.steps_each = model, options, total, each
         self.register_buffer("weight", weight, persistent=False)
 
     def _loss(self, batch) -> torch.Tensor:
         x, y = batch
         return self.model.loss(x, y, cast(torch.Tensor, self.weight) * y.isfinite())  # type: ignore[operator]
+
+    def passes(self) -> int:
+        """Passes over the data so far, counted in steps, which a checkpoint restores exactly."""
+        return self.global_step // self.steps_each
+
+    def on_train_epoch_start(self):
+        # Dropout of each pass from a seed of its own: a resumed training goes on as an unbroken one would.
+        torch.manual_seed(_epoch_seed(self.options.seed, self.passes()))
 
     def training_step(self, batch, index):
         loss = self._loss(batch)
@@ -56,6 +65,24 @@ class _Learner(lightning.LightningModule):
             optimizer, lambda step: learning_rate_factor(step, self.total, options.warmup, options.final_learning_rate)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _Shuffled(Sampler):
+    """Another order of the data in each pass, known from the seed and the number of the pass alone."""
+
+    def __init__(self, count: int, seed: int, passes: Callable[[], int]):
+        self.count, self.seed, self.passes = count, seed, passes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.Generator().manual_seed(_epoch_seed(self.seed, self.passes()))
+        return iter(torch.randperm(self.count, generator=order).tolist())
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([abs(seed), epoch]).generate_state(1)[0])
 
 
 def train(
@@ -106,14 +133,15 @@ def train(
         raise TrainingError("no training windows\n  -> a longer record, or a shorter history or horizon")
     lightning.seed_everything(options.seed, verbose=False)
     batches = -(-count // options.batch_size)
-    steps = options.steps or options.epochs * -(-batches // options.accumulate)
-    learner = _Learner(model, weight, options, steps)
-    loaders = _loaders(data, valid, options)
+    each = -(-batches // options.accumulate)
+    steps = options.steps or options.epochs * each
+    learner = _Learner(model, weight, options, steps, each)
+    loaders = _loaders(data, valid, learner)
     callbacks, best = _callbacks(valid, options, folder)
     with _quiet():
         trainer = lightning.Trainer(
             max_steps=steps,
-            max_epochs=None if options.steps else options.epochs,
+            max_epochs=-1,
             accelerator="auto" if device == "auto" else device.partition(":")[0],
             devices=1,
             precision="bf16-mixed" if options.precision == "bfloat16" else "32-true",
@@ -132,11 +160,12 @@ def train(
     return model.cpu().eval()
 
 
-def _loaders(data: Dataset, valid: Dataset | None, options: TrainingOptions) -> list[DataLoader]:
-    order = torch.Generator().manual_seed(options.seed)
-    loaders = [DataLoader(data, options.batch_size, shuffle=True, generator=order)]
+def _loaders(data: Dataset, valid: Dataset | None, learner: _Learner) -> list[DataLoader]:
+    size = learner.options.batch_size
+    order = _Shuffled(len(cast(Sized, data)), learner.options.seed, learner.passes)
+    loaders = [DataLoader(data, size, sampler=order)]
     if valid is not None:
-        loaders.append(DataLoader(valid, options.batch_size))
+        loaders.append(DataLoader(valid, size))
     return loaders
 
 

@@ -20,12 +20,15 @@ class PersistenceConfig(Config):
     ----------
     horizon : int
         Number of time steps that come out.
+    output_channels : int
+        Number of channels that come out, the first of those that go in.
     """
 
     horizon: int
+    output_channels: int = 1
 
     def validate(self) -> None:
-        check_positive("horizon", self.horizon)
+        check_positive("horizon, output_channels", self.horizon, self.output_channels)
 
 
 class Persistence(nn.Module):
@@ -48,7 +51,7 @@ class Persistence(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Forecast (batch, horizon, height, width, channel) from (batch, history, height, width, channel)."""
-        return x[:, -1:].expand(-1, self.config.horizon, -1, -1, -1)
+        return x[:, -1:, ..., : self.config.output_channels].expand(-1, self.config.horizon, -1, -1, -1)
 
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted mean squared error; there is nothing to learn from it."""
