@@ -96,10 +96,11 @@ def _stamps(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
 
 
 def _as_anomaly(array: xr.DataArray) -> xr.DataArray:
-    name = array.attrs.get("standard_name")
-    if name is None or name.endswith("_anomaly"):
-        return array
-    return array.assign_attrs(standard_name=f"{name}_anomaly")
+    endings = {"standard_name": "_anomaly", "long_name": " anomaly"}
+    names = {key: str(array.attrs[key]) for key in endings if key in array.attrs}
+    return array.assign_attrs(
+        {key: name if name.endswith("anomaly") else name + endings[key] for key, name in names.items()}
+    )
 
 
 def detrend(data: Data, degree: int = 1) -> Data:

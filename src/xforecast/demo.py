@@ -9,6 +9,7 @@ import xarray as xr
 
 from xforecast import climatology, datasets, plot, skill
 from xforecast.files import open_data, write
+from xforecast.find import find_axis
 from xforecast.forecaster import Forecaster
 from xforecast.plot.style import date_words, pyplot
 from xforecast.registry import forecast, load
@@ -57,7 +58,7 @@ def enso(folder: str | os.PathLike = "xforecast-demo", *, data: str | os.PathLik
 
 def _base(sst: xr.DataArray) -> tuple[str, str] | None:
     """The normal period where the record covers it, else the whole record."""
-    years = sst[sst.cf["time"].name].dt.year
+    years = sst[find_axis(sst, "time")].dt.year
     return BASE if int(years.min()) <= int(BASE[0]) and int(years.max()) >= int(BASE[1]) else None
 
 

@@ -16,6 +16,8 @@ __all__ = ["maps"]
 
 WIDTH = 3.3
 """Of one map, in inches."""
+FLAT = 0.4
+"""Maps with a smaller ratio of height to width stand in two columns."""
 
 
 def maps(
@@ -68,21 +70,27 @@ def maps(
     shown = forecast.sel(lead=chosen)
     rows = _rows(shown, observed, samples)
     y, x = find_axis(forecast, "y"), find_axis(forecast, "x")
+    shape = shown.sizes[y] / shown.sizes[x]
+    panels = [(name, row.isel(lead=column), column) for name, row in rows.items() for column in range(len(chosen))]
+    columns = 2 if len(rows) == 1 and shape < FLAT else len(chosen)
+    lines = -(-len(panels) // columns)
     if figure is None:
-        height = WIDTH * shown.sizes[y] / shown.sizes[x] + 0.55
-        size = (WIDTH * len(chosen) + 0.6, height * len(rows) + 0.9)
+        width = 2 * WIDTH if columns == 2 else WIDTH
+        size = (width * columns + 0.6, (width * shape + 0.55) * lines + 0.9)
         figure = pyplot().figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(rows), len(chosen), squeeze=False, sharex=True, sharey=True)
-    limits = colour_limits(scale_of(forecast), np.concatenate([row.values.ravel() for row in rows.values()]))
-    monthly = is_monthly(forecast)
-    for (name, row), line in zip(rows.items(), axes, strict=True):
-        for column, axis in enumerate(line):
-            image = _draw(axis, row.isel(lead=column), y, x, scale_of(forecast).colours, limits)
-            if line is axes[0]:
-                valid = date_words(shown["valid_time"].isel(lead=column), monthly=monthly)
-                axis.set_title(f"{valid}  ({_lead_words(chosen[column], monthly)})", fontsize=10, color=INK)
-        line[0].set_ylabel(name, fontsize=10, color=INK)
-    figure.colorbar(image, ax=axes, label=units_words(forecast), shrink=0.85, extend="both", aspect=25)
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    scale, monthly = scale_of(forecast), is_monthly(forecast)
+    limits = colour_limits(scale, np.concatenate([row.values.ravel() for row in rows.values()]))
+    for (name, field, column), axis in zip(panels, axes.flat, strict=False):
+        image = _draw(axis, field, y, x, scale.colours, limits)
+        if name == next(iter(rows)):
+            valid = date_words(shown["valid_time"].isel(lead=column), monthly=monthly)
+            axis.set_title(f"{valid}, {_lead_words(chosen[column], monthly)}", fontsize=10, color=INK)
+        if column == 0 and len(rows) > 1:
+            axis.set_ylabel(name, fontsize=10, color=INK)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    figure.colorbar(image, ax=axes, label=units_words(forecast), extend="both", aspect=25)
     start = date_words(forecast["init"], monthly=monthly) if "init" in forecast.coords else ""
     figure.suptitle(title or f"Forecast from data to {start}", fontsize=12, color=INK)
     return figure
@@ -109,6 +117,7 @@ def _draw(axis, field: xr.DataArray, y, x, colours: str, limits: dict[str, float
     image = axis.pcolormesh(*coordinates, field.values, cmap=colours, shading="nearest", rasterized=True, **limits)
     axis.set_aspect("equal")
     axis.tick_params(labelsize=8, colors=INK)
+    axis.locator_params(nbins=5)
     if "lat" in str(y).lower():
         axis.xaxis.set_major_formatter(lambda value, _: _longitude(value))
         axis.yaxis.set_major_formatter(

@@ -76,7 +76,7 @@ def plume(
     for level in () if threshold is None else (threshold, -threshold):
         axis.axhline(level, color=FAINT, lw=0.8, ls="--")
     axis.set_ylabel("Nino3.4 anomaly (°C)" if index.name in (None, "nino34") else units_words(index), color=INK)
-    axis.legend(frameon=False, fontsize=9, loc="upper left")
+    axis.legend(frameon=False, fontsize=9, loc="best")
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=9, colors=INK)
     return axis
