@@ -227,13 +227,10 @@ def test_models_give_the_official_numbers_and_gradients(folder, record_property)
     assert dead == {name for name in case["dead_parameters"] if name in named}
 
 
-def full_sizes():
-    slow = {"sevir"}
-    names = sorted(path.stem for path in (official.DATA / "full").glob("*.safetensors"))
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names]
+FULL_SIZES = sorted(path.stem for path in (official.DATA / "full").glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("name", full_sizes())
+@pytest.mark.parametrize("name", FULL_SIZES)
 @torch.no_grad()
 def test_published_configurations_give_the_official_numbers(name, record_property):
     case = official.read_json(f"full/{name}.json")

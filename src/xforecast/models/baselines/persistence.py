@@ -20,15 +20,17 @@ class PersistenceConfig(Config):
     ----------
     horizon : int
         Number of time steps that come out.
-    output_channels : int
-        Number of channels that come out, the first of those that go in.
+    output_channels : int, optional
+        Number of channels that come out, the first of those that go in; all of them if left out.
     """
 
     horizon: int
-    output_channels: int = 1
+    output_channels: int | None = None
 
     def validate(self) -> None:
-        check_positive("horizon, output_channels", self.horizon, self.output_channels)
+        check_positive("horizon", self.horizon)
+        if self.output_channels is not None:
+            check_positive("output_channels", self.output_channels)
 
 
 class Persistence(nn.Module):
