@@ -35,11 +35,12 @@ def _demo(chosen: argparse.Namespace) -> None:
 
 
 def _forecast(chosen: argparse.Namespace) -> None:
-    from xforecast.files import open_data, write
+    from xforecast.files import check_name, open_data, write
     from xforecast.registry import forecast
 
+    check_name(chosen.output)
     # Forecasts of many starts are computed and written piece by piece.
-    many = chosen.init is not None and _init(chosen.init) != chosen.init
+    many = chosen.init == "all" or not isinstance(_init(chosen.init), str | None)
     ds = open_data(chosen.input, chunks={} if many else None)
     fc = forecast(
         ds,

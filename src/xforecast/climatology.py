@@ -84,7 +84,7 @@ def anomaly(data: Data, cycle: Data | None = None, base: slice | tuple[str, str]
         departures = data - cycle.sel(month=months).drop_vars("month")
     departures = departures.transpose(*data.dims).assign_attrs(data.attrs)
     if isinstance(departures, xr.Dataset):
-        return departures.map(_as_anomaly, keep_attrs=True)
+        return departures.assign({name: _as_anomaly(array) for name, array in departures.items()})
     return _as_anomaly(departures)
 
 

@@ -7,6 +7,7 @@ with the name of the function that does it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ import xarray as xr
 
 from xforecast import units
 from xforecast.errors import InvalidOption
-from xforecast.find import AXES, Ambiguous, find_axis, find_variable, is_anomaly
+from xforecast.find import AXES, Ambiguous, find_axis, find_variable, is_anomaly, wants_anomaly
 from xforecast.report import Report
 from xforecast.spec import DataSpec, Grid, Variable, node_spacing
 from xforecast.starts import Starts, select_starts
@@ -26,6 +27,10 @@ __all__ = ["Conformed", "Source", "as_dataset", "conform", "match_climatology", 
 
 PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 METRES = "m"
+UNEVEN = 0.1
+"""Share of the spacing by which one step of a window may differ from it."""
+# What the forecast has coordinates of its own for.
+OWN_STANDARD_NAMES = ("forecast_reference_time", "forecast_period", "realization", "time")
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,8 @@ def conform(
     Conformed or Report
         The data with the way back, or, when they do not fit, the report that says why.
     """
+    if not isinstance(variables or {}, Mapping):
+        raise InvalidOption("variables", variables, 'a mapping such as {"sst": "tos"}')
     report = Report(against)
     ds = _described_by_dataset(_decoded(as_dataset(ds, spec), report), report)
     found = {wanted.name: _variable(ds, wanted, variables or {}, report) for wanted in spec.variables}
@@ -130,12 +137,13 @@ def conform(
     present = {name: entry for name, entry in found.items() if entry is not None}
     if not present:
         return report
+    for name, entry in present.items():
+        _numbers(entry, report)
+        entry.anomaly = _quantity(entry, spec[name], report)
+        entry.convert = _units(entry, spec[name], report)
     dims = _dimensions(present, report)
     if dims is None:
         return report
-    for name, entry in present.items():
-        entry.anomaly = _quantity(entry, spec[name], report)
-        entry.convert = _units(entry, spec[name], report)
     reference = next(iter(present.values())).array
     cells = _cells(reference, dims, spec.grid, report)
     times = _times(reference, dims["time"], report)
@@ -154,11 +162,12 @@ def as_dataset(data: xr.Dataset | xr.DataArray, spec: DataSpec) -> xr.Dataset:
         return data
     if isinstance(data, xr.DataArray):
         return data.to_dataset(name=data.name if data.name is not None else spec.variables[0].name)
+    is_path = isinstance(data, (str, os.PathLike))
     raise InvalidOption(
         "data",
-        type(data).__name__,
+        data if is_path else type(data).__name__,
         "an xarray Dataset or DataArray",
-        "xarray.DataArray(array, dims=..., coords=...)",
+        f"xarray.open_dataset({os.fspath(data)!r})" if is_path else "xarray.DataArray(array, dims=..., coords=...)",
     )
 
 
@@ -174,8 +183,14 @@ def _decoded(ds: xr.Dataset, report: Report) -> xr.Dataset:
     )
     if not (packed or encoded):
         return ds
+    try:
+        decoded = xr.decode_cf(ds)
+    except (ValueError, TypeError, OverflowError) as error:
+        reason = str(error).strip().splitlines()[0]
+        report.error("encoding", f"cannot be decoded by their CF attributes: {reason}", "decode or correct them first")
+        return ds
     report.repair("encoding", "decoded packed values or times by their CF attributes")
-    return xr.decode_cf(ds)
+    return decoded
 
 
 def _described_by_dataset(ds: xr.Dataset, report: Report) -> xr.Dataset:
@@ -216,6 +231,9 @@ def _variable(ds: xr.Dataset, wanted: Variable, mapping: Mapping, report: Report
         known_as = f"standard_name {wanted.standard_names[0]!r}" if wanted.standard_names else f"name {wanted.name!r}"
         report.error("variable", f"no variable with {known_as}; found {listing}", example)
         return None
+    own = ds[match].attrs.get("standard_name")
+    if own and wanted.standard_names and str(own).removesuffix("_anomaly") not in wanted.standard_names:
+        report.warn("variable", f"{match}: taken by its name; its standard_name is {own!r}", example)
     return _Found(match, ds[match])
 
 
@@ -228,7 +246,11 @@ def _unknown_mapping(mapping: Mapping, spec: DataSpec, report: Report) -> None:
     names = [variable.name for variable in spec.variables]
     for key in mapping:
         if key not in names:
-            report.error("variable", f"variables= has the key {key!r}, which the model does not take", f"keys: {names}")
+            report.error(
+                "variable",
+                f"variables= has the key {key!r}, which the model does not take",
+                f"use the keys {', '.join(map(repr, names))}",
+            )
 
 
 def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable] | None:
@@ -265,8 +287,7 @@ def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable]
                 f"{entry.name}: unexpected dimensions {sizes}",
                 f"choose one, for example ds.isel({long[0]}=0)",
             )
-            return None
-        if extra:
+        elif extra:
             report.repair("dimensions", f"{entry.name}: left out {extra} of length 1")
             entry.array = entry.array.squeeze(extra)
         located[str(entry.name)] = axes
@@ -277,14 +298,25 @@ def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable]
     return first
 
 
+def _numbers(entry: _Found, report: Report) -> None:
+    if entry.array.dtype.kind not in "iuf":
+        report.error("values", f"{entry.name}: values of type {entry.array.dtype}, wanted real numbers", "convert them")
+
+
 def _quantity(entry: _Found, wanted: Variable, report: Report) -> bool:
     """Whether the data are anomalies."""
     anomaly = is_anomaly(entry.array, str(entry.name))
-    if anomaly and not wanted.anomaly:
+    if anomaly and not (wanted.anomaly or wants_anomaly(wanted)):
         report.error(
             "quantity",
             f"{entry.name}: found an anomaly, wanted {wanted.name} itself",
             "add the climatology that was subtracted",
+        )
+    if wants_anomaly(wanted) and not anomaly:
+        report.error(
+            "quantity",
+            f"{entry.name}: does not call itself an anomaly, wanted the anomaly {wanted.name}",
+            "xforecast.climatology.anomaly(ds), or, if it is one, say so in its attribute long_name",
         )
     return anomaly
 
@@ -293,14 +325,17 @@ def _units(entry: _Found, wanted: Variable, report: Report) -> units.Linear:
     unchanged = units.Linear(1.0, 0.0)
     attr = entry.array.attrs.get("units")
     correct = f"ds[{str(entry.name)!r}].attrs['units'] = {wanted.units!r} if that is what they are"
+    if attr is None and units.compatible(wanted.units, "1"):
+        attr = "1"
     if attr is None:
         report.error("units", f"{entry.name}: no units, wanted {wanted.units!r} or convertible", correct)
         return unchanged
     attr = str(attr)
-    if not units.known(attr):
-        report.error("units", f"{entry.name}: unknown unit {attr!r}, wanted {wanted.units!r} or convertible", correct)
-        return unchanged
     if not units.compatible(attr, wanted.units):
+        if not units.known(attr):
+            unknown = f"{entry.name}: unknown unit {attr!r}, wanted {wanted.units!r} or convertible"
+            report.error("units", unknown, correct)
+            return unchanged
         report.error(
             "units",
             f"{entry.name}: {attr!r} cannot be converted to {wanted.units!r}",
@@ -334,14 +369,13 @@ def _positions(array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, report
     wanted_size = grid.shape[0 if axis == "y" else 1]
     if grid.kind == "pixel":
         return _same_size(np.arange(size), dim, wanted_size, report)
-    if dim not in array.coords or array[dim].ndim != 1 or array[dim].dtype.kind not in "iuf":
-        report.error("grid", f"{dim}: no coordinate values in one dimension", _regrid(report))
+    if dim not in array.coords or array[dim].dtype.kind not in "iuf":
+        what = ("latitudes" if axis == "y" else "longitudes") if grid.kind == "latlon" else "distances on the map"
+        report.error("grid", f"{dim}: no coordinate of numbers, wanted {what}", f"ds.assign_coords({dim}=...)")
         return None
-    values = array[dim].values.astype(float)
-    if grid.kind == "projected":
-        values = _in_metres(array[dim], values, report)
-        if values is None:
-            return None
+    values = _on_map(array[dim], grid, report)
+    if values is None:
+        return None
     if grid.spacing is None:
         return _same_size(np.argsort(values), dim, wanted_size, report)
     nodes = grid.y if axis == "y" else grid.x
@@ -350,7 +384,7 @@ def _positions(array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, report
     if not _right_spacing(values, dim, spacing, grid, cyclic, report):
         return None
     if nodes is None:
-        return _same_size(np.argsort(values), dim, wanted_size, report)
+        return _window(values, dim, spacing, wanted_size, cyclic, report)
     return _nearest(values, np.asarray(nodes), dim, spacing * max(grid.tolerance, 1e-3), cyclic, report)
 
 
@@ -362,12 +396,35 @@ def _same_size(index: np.ndarray, dim: Hashable, wanted: int, report: Report) ->
     return None
 
 
-def _in_metres(coordinate: xr.DataArray, values: np.ndarray, report: Report) -> np.ndarray | None:
-    unit = str(coordinate.attrs.get("units", METRES))
-    if not units.compatible(unit, METRES):
-        report.error("grid", f"{coordinate.name}: units {unit!r}, wanted a length on a map projection", _regrid(report))
+def _window(values: np.ndarray, dim: Hashable, spacing: float, wanted: int, cyclic: bool, report: Report):
+    """Any evenly spaced window, in ascending order."""
+    unwrapped = np.unwrap(values, period=360) if cyclic else values
+    index = np.argsort(unwrapped)
+    steps = np.diff(unwrapped[index])
+    if (np.abs(steps / spacing - 1) > UNEVEN).any():
+        found = f"spacing from {steps.min():g} to {steps.max():g}"
+        report.error("grid", f"{dim}: {found}, wanted {spacing:g} throughout", "choose an even window, or regrid")
         return None
-    return units.conversion(unit, METRES)(values)
+    return _same_size(index, dim, wanted, report)
+
+
+def _on_map(coordinate: xr.DataArray, grid: Grid, report: Report) -> np.ndarray | None:
+    """Values of a coordinate in degrees or metres, as the grid has them."""
+    values = coordinate.values.astype(float)
+    standard_name = str(coordinate.attrs.get("standard_name", ""))
+    if grid.kind == "projected":
+        unit = str(coordinate.attrs.get("units", METRES))
+        if units.compatible(unit, METRES):
+            return units.conversion(unit, METRES)(values)
+        wanted = "a length on a map projection"
+    else:
+        unit = str(coordinate.attrs.get("units", "degrees"))
+        if "deg" in unit.lower() and not standard_name.startswith(("grid_", "projection_")):
+            return values
+        wanted = "geographic latitude or longitude in degrees"
+    found = " ".join(filter(None, [standard_name, f"in {unit!r}"]))
+    report.error("grid", f"{coordinate.name}: found {found}, wanted {wanted}", "choose or compute such a coordinate")
+    return None
 
 
 def _right_spacing(values, dim, wanted: float, grid: Grid, cyclic: bool, report: Report) -> bool:
@@ -423,7 +480,13 @@ def _times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarr
         return None
     values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
     if not (np.issubdtype(values.dtype, np.datetime64) or (is_cftime(values) and hasattr(values[0], "calendar"))):
-        report.error("time", f"{dim}: values of type {values.dtype}, wanted dates", "xarray.decode_cf(ds)")
+        remedy = (
+            "give it units such as 'days since 1900-01-01', then xarray.decode_cf(ds)"
+            if values.dtype.kind in "iuf"
+            else f"ds.assign_coords({dim}=pandas.to_datetime(ds.{dim}))"
+        )
+        found = type(values[0]).__name__ if values.dtype == object else values.dtype
+        report.error("time", f"{dim}: values of type {found}, wanted dates", remedy)
         return None
     if np.issubdtype(values.dtype, np.datetime64) and np.isnat(values).any():
         report.error(
@@ -496,7 +559,11 @@ def _source(ds: xr.Dataset, found: Mapping[str, _Found], dims: Mapping[str, Hash
     related = _related(ds, found, dims["time"])
     coords = ds[related].drop_vars([name for name in ds[related].coords if dims["time"] in ds[name].dims])
     coords = coords.assign_coords(
-        {name: coord for name, coord in reference.array.coords.items() if dims["time"] not in coord.dims}
+        {
+            name: coord
+            for name, coord in reference.array.coords.items()
+            if dims["time"] not in coord.dims and coord.attrs.get("standard_name") not in OWN_STANDARD_NAMES
+        }
     )
     return Source(
         names={name: entry.name for name, entry in found.items()},

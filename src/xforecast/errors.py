@@ -36,6 +36,17 @@ __all__ = [
 class XForecastError(Exception):
     """Base of every error that xforecast raises on purpose."""
 
+    def __reduce__(self):
+        # Workers send errors home; by default an error is made anew from its message alone.
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[XForecastError], args: tuple, state: dict) -> XForecastError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class SpecMismatch(XForecastError, ValueError):  # noqa: N818 - a public name of the design
     """The data do not fit the forecaster's specification; the message lists every mismatch at once.

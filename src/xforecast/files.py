@@ -11,13 +11,13 @@ import xarray as xr
 
 from xforecast.errors import DataFileError, InvalidOption, require
 
-__all__ = ["open_data", "write"]
+__all__ = ["check_name", "open_data", "write"]
 
 NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
 
 def _is_zarr(path: Path) -> bool:
-    if path.suffix == ".zarr" or path.name.endswith(".zarr.zip"):
+    if path.suffix == ".zarr":
         require("zarr", extra="zarr", purpose="Zarr")
         return True
     return False
@@ -56,6 +56,14 @@ def open_data(path: str | os.PathLike, *, chunks: dict | None = None) -> xr.Data
         ) from error
 
 
+def check_name(path: str | os.PathLike) -> Path:
+    """The path, if `write` can write there; better asked before a long computation than after."""
+    path = Path(path)
+    if not _is_zarr(path) and (path.suffix not in NETCDF or path.is_dir()):
+        raise InvalidOption("path", str(path), "the name of a file that ends in .nc, or of a folder in .zarr")
+    return path
+
+
 def write(ds: xr.Dataset, path: str | os.PathLike) -> Path:
     """Write a Dataset as NetCDF or Zarr, by file name; what was there is replaced when the new one is whole.
 
@@ -71,10 +79,8 @@ def write(ds: xr.Dataset, path: str | os.PathLike) -> Path:
     pathlib.Path
         The path.
     """
-    path = Path(path)
+    path = check_name(path)
     zarr = _is_zarr(path)
-    if not zarr and path.suffix not in NETCDF:
-        raise InvalidOption("path", str(path), "a name that ends in .nc or .zarr")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".xforecast-") as scratch:
         unfinished = Path(scratch) / path.name

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xforecast.spec import Variable
 
-__all__ = ["find_axis", "find_variable", "is_anomaly"]
+__all__ = ["find_axis", "find_variable", "is_anomaly", "wants_anomaly"]
 
 AXES: dict[str, dict[str, tuple[str, ...]]] = {
     # what cf-xarray calls it, standard names, usual names in files
@@ -84,11 +84,20 @@ def find_axis(da: xr.DataArray, axis: str) -> str | None:
 
 def is_anomaly(da: xr.DataArray, name: str) -> bool:
     """Whether a variable calls itself an anomaly: by standard name, cell methods or name."""
-    standard_name = str(da.attrs.get("standard_name", ""))
-    if standard_name.endswith("_anomaly") or "anomaly_wrt" in str(da.attrs.get("cell_methods", "")):
+    if "anomaly_wrt" in str(da.attrs.get("cell_methods", "")):
         return True
-    words = f"{name} {da.attrs.get('long_name', '')}".lower()
-    if "anom" in words:
+    return _anomalous(str(da.attrs.get("standard_name", "")), name, str(da.attrs.get("long_name", "")))
+
+
+def wants_anomaly(variable: Variable) -> bool:
+    """Whether a model takes a variable as an anomaly and has no climatology to make it one."""
+    if variable.climatology is not None:
+        return False
+    return _anomalous(next(iter(variable.standard_names), ""), variable.name, variable.long_name)
+
+
+def _anomalous(standard_name: str, name: str, long_name: str) -> bool:
+    if standard_name.endswith("_anomaly") or "anom" in f"{name} {long_name}".lower():
         return True
     return not standard_name and name.lower() in {"ssta", "sst_a"}
 

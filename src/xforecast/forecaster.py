@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -17,14 +19,15 @@ import numpy as np
 import torch
 import xarray as xr
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save_file
 from scipy.ndimage import distance_transform_edt
 
 from xforecast import parallel
 from xforecast._version import __version__
 from xforecast.conform import Conformed, conform
 from xforecast.errors import CheckpointError, InvalidOption
-from xforecast.models import build, describe
+from xforecast.models import MODELS, build, describe
 from xforecast.models.protocol import ProbabilisticModel, load_strictly
 from xforecast.progress import track
 from xforecast.report import Report
@@ -38,6 +41,7 @@ FORMAT = 1
 CONFIG_FILE = "forecaster.json"
 WEIGHTS_FILE = "weights.safetensors"
 CONVENTIONS = "CF-1.11"
+DIFFUSION_OPTIONS = ("constraint", "sampler", "steps")
 VALUES_PER_BATCH = {"cpu": 2**20, "cuda": 2**24}
 """Output values of one forward pass when the batch size is chosen automatically."""
 
@@ -83,10 +87,10 @@ class Forecaster:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of weights, architecture and spec; provenance, and the key of caches."""
-        summary = hashlib.sha256(json.dumps([describe(self.model), self.spec.to_dict()], sort_keys=True).encode())
+        summary = hashlib.sha256(json.dumps([_identity(self.model), self.spec.to_dict()], sort_keys=True).encode())
         for key, value in sorted(self.model.state_dict().items()):
             summary.update(key.encode())
-            summary.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            summary.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return summary.hexdigest()
 
     @property
@@ -126,14 +130,14 @@ class Forecaster:
             "batch_size": batch_size,
             **{key: value for key, value in sampling.items() if value is not None},
         }
-        self._check_sampling(options)
+        self._check_options(options, sampling)
         ready = self._conform(ds, init, variables)
         histories = windows(ready, self.spec)
         if histories.chunks is None:
             ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
             ready.report.raise_errors()
             options["progress"] = progress
-        ready.report.emit_warnings(stacklevel=5)
+        ready.report.emit_warnings()
         values = parallel.lazily(self, histories, ready.starts.init, range(count), options, ready.source.anomalies)
         return self._with_provenance(label(values, ready, self.spec), ds, options)
 
@@ -233,8 +237,6 @@ class Forecaster:
         )
         found = runs.all(size, progress, self.name).numpy()
         found = found.reshape(len(x), -1, *self.spec.target_shape)[:, :, : self._horizon(horizon)]
-        if len(numbers) > 1 and found.shape[1] == 1:
-            found = np.repeat(found, len(numbers), axis=1)
         return restore(found, x, self.spec)
 
     def _on(self, device: torch.device) -> torch.nn.Module:
@@ -269,19 +271,22 @@ class Forecaster:
             )
         return steps
 
-    def _check_sampling(self, options: Mapping[str, Any]) -> None:
+    def _check_options(self, options: Mapping[str, Any], sampling: Mapping[str, Any]) -> None:
         parallel.pick_precision(options["precision"], parallel.pick_device(options["device"]))
         if options["batch_size"] != "auto":
             _positive("batch_size", options["batch_size"])
+        if isinstance(options["seed"], bool) or not isinstance(options["seed"], int | np.integer):
+            raise InvalidOption("seed", options["seed"], "a whole number")
         accepted = getattr(self.model, "sampling_options", ())
-        for option in ("constraint", "sampler", "steps"):
-            if option in options and option not in accepted:
-                raise InvalidOption(
-                    option,
-                    options[option],
-                    f"nothing: {self.name} does not sample by diffusion",
-                    f"leave {option}= out",
-                )
+        for option, value in sampling.items():
+            if option not in (*DIFFUSION_OPTIONS, *accepted):
+                known = [*inspect.signature(self.forecast).parameters][1:-1]
+                close = difflib.get_close_matches(option, [*known, *DIFFUSION_OPTIONS], 1)
+                remedy = f"did you mean {close[0]!r}?" if close else f"leave {option}= out"
+                raise InvalidOption(option, value, f"an option among {', '.join([*known, *DIFFUSION_OPTIONS])}", remedy)
+            if value is not None and option not in accepted:
+                wanted = f"nothing: {self.name} does not sample by diffusion"
+                raise InvalidOption(option, value, wanted, f"leave {option}= out")
 
     def _batch_size(self, batch_size, device: torch.device) -> int:
         values = int(np.prod(self.spec.target_shape))
@@ -334,33 +339,17 @@ class Forecaster:
     def load(cls, folder: str | os.PathLike) -> Forecaster:
         """Read what `save` wrote; strict about every key, and the digest of the weights is checked."""
         folder = Path(folder)
+        stored = _stored(folder)
+        state = _weights(folder, stored["weights_sha256"])
         try:
-            stored = json.loads((folder / CONFIG_FILE).read_text())
-            raw = (folder / WEIGHTS_FILE).read_bytes()
-        except FileNotFoundError as error:
+            model, spec = build(**stored["model"]), DataSpec.from_dict(stored["spec"])
+        except (InvalidOption, LookupError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(
-                f"no forecaster in {folder}: {Path(error.filename).name} is missing\n"
-                "  -> give a folder written by Forecaster.save, or a name of xforecast.list_models()"
+                f"{folder / CONFIG_FILE} describes no model of this version: {type(error).__name__}: {error}\n"
+                "  -> copy the folder anew, or upgrade xforecast"
             ) from error
-        except json.JSONDecodeError as error:
-            raise CheckpointError(f"{folder / CONFIG_FILE} is damaged: {error}\n  -> copy the folder anew") from error
-        if stored.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{folder}: found format {stored.get('format')!r}, wanted {FORMAT}\n  -> upgrade xforecast"
-            )
-        found = hashlib.sha256(raw).hexdigest()
-        if found != stored["weights_sha256"]:
-            raise CheckpointError(
-                f"{folder / WEIGHTS_FILE}: found sha256 {found[:16]}..., wanted {stored['weights_sha256'][:16]}...\n"
-                "  -> the file is damaged or was exchanged; copy the folder anew"
-            )
-        try:
-            state = load_file(folder / WEIGHTS_FILE)
-        except SafetensorError as error:
-            raise CheckpointError(f"{folder / WEIGHTS_FILE} is damaged: {error}\n  -> copy the folder anew") from error
-        model = build(**stored["model"])
         load_strictly(model, {key: _single(value) for key, value in state.items()}, source=str(folder))
-        forecaster = cls(model, DataSpec.from_dict(stored["spec"]), stored["card"])
+        forecaster = cls(model, spec, stored["card"])
         forecaster.folder = str(folder.resolve())
         return forecaster
 
@@ -393,6 +382,54 @@ class Forecaster:
             for title, text in self._rows()
         )
         return f"<div><b>Forecaster {escape(self.name)}</b><table>{cells}</table>{self.spec._repr_html_()}</div>"
+
+
+# ------------------------------------------------------------------ files
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """The description beside the weights, whole and of this format."""
+    file = folder / CONFIG_FILE
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"no forecaster in {folder}: {name} is missing\n"
+                "  -> give a folder written by Forecaster.save, or a name of xforecast.list_models()"
+            )
+    try:
+        stored = json.loads(file.read_text())
+    except ValueError as error:  # not JSON, or not even text
+        raise CheckpointError(f"{file} is damaged: {error}\n  -> copy the folder anew") from error
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{file} is damaged: found no table\n  -> copy the folder anew")
+    if stored.get("format") != FORMAT:
+        raise CheckpointError(f"{file}: found format {stored.get('format')!r}, wanted {FORMAT}\n  -> upgrade xforecast")
+    if missing := sorted({"model", "spec", "card", "weights_sha256"} - set(stored)):
+        raise CheckpointError(f"{file} is damaged: {', '.join(missing)} missing\n  -> copy the folder anew")
+    return stored
+
+
+def _weights(folder: Path, wanted: str) -> dict[str, torch.Tensor]:
+    """The weights, if they have that SHA-256."""
+    file = folder / WEIGHTS_FILE
+    raw = file.read_bytes()
+    found = hashlib.sha256(raw).hexdigest()
+    if found != wanted:
+        raise CheckpointError(
+            f"{file}: found sha256 {found[:16]}..., wanted {str(wanted)[:16]}...\n"
+            "  -> the file is damaged or was exchanged; copy the folder anew"
+        )
+    try:
+        return load_bytes(raw)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is damaged: {error}\n  -> copy the folder anew") from error
+
+
+def _identity(model: torch.nn.Module) -> dict[str, Any]:
+    """Name and configuration, for a module of the user's own as well."""
+    if type(model).__name__ in MODELS:
+        return describe(model)
+    return {"model": f"{type(model).__module__}.{type(model).__qualname__}", "config": repr(model.config)}
 
 
 # ------------------------------------------------------------------ numbers on the way in and out

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from xforecast.errors import InvalidOption
+from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.report import Report
 from xforecast.timestep import is_cftime
 from xforecast.values import check_values
@@ -46,14 +46,19 @@ def pick_device(name: str = "auto") -> torch.device:
     >>> pick_device("cpu")
     device(type='cpu')
     """
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wanted = "'auto', 'cpu', 'cuda' or 'cuda:0'"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InvalidOption("device", name, "'auto', 'cpu', 'cuda' or 'cuda:0'") from error
+    except (RuntimeError, TypeError) as error:
+        raise InvalidOption("device", name, wanted) from error
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidOption("device", name, wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InvalidOption("device", name, "a device of this machine, which has no CUDA device", "device='auto'")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InvalidOption("device", name, f"one of the {torch.cuda.device_count()} CUDA devices", "device='auto'")
     return device
 
 
@@ -135,12 +140,6 @@ def in_batches(
 _loaded: dict[str, Forecaster] = {}
 
 
-def remember(forecaster: Forecaster) -> None:
-    """Keep a forecaster for the handles of this process."""
-    with _registry_lock:
-        _loaded.setdefault(forecaster.digest, forecaster)
-
-
 def recall(digest: str, folder: str) -> Forecaster:
     """The forecaster of that digest, loaded at most once in this process."""
     with _registry_lock:
@@ -150,9 +149,13 @@ def recall(digest: str, folder: str) -> Forecaster:
         from xforecast.forecaster import Forecaster
 
         _share_cores()
-        _loaded[digest] = loaded = Forecaster.load(folder)
-    if loaded.digest != digest:
-        raise InvalidOption("weights", folder, f"the forecaster with digest {digest[:12]}", "forecast again")
+        loaded = Forecaster.load(folder)
+        if loaded.digest != digest:
+            raise CheckpointError(
+                f"{folder}: found the forecaster {loaded.digest[:12]}, wanted {digest[:12]}, which was there when the "
+                "forecast was set up\n  -> forecast again"
+            )
+        _loaded[digest] = loaded
     return loaded
 
 
@@ -178,6 +181,8 @@ def _share_cores() -> None:
 class Handle:
     """A call of `Forecaster.predict` that travels light.
 
+    In the process that made it, it holds the forecaster; another finds that by its folder.
+
     Parameters
     ----------
     digest : str
@@ -188,6 +193,10 @@ class Handle:
         Which variables came as anomalies, for the words of a complaint.
     examine : bool
         Whether to look at the values first, which eager data have had done before.
+    folder : str
+        Where the forecaster is saved.
+    forecaster : Forecaster, optional
+        The forecaster itself; left behind when the handle is pickled.
     """
 
     digest: str
@@ -195,9 +204,10 @@ class Handle:
     anomalies: Mapping[str, bool] = field(default_factory=dict)
     examine: bool = False
     folder: str = ""
+    forecaster: Forecaster | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, histories: np.ndarray, keys: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        forecaster = recall(self.digest, self.folder)
+        forecaster = self.forecaster or recall(self.digest, self.folder)
         histories = histories.reshape(-1, *forecaster.spec.input_shape)
         if self.examine:
             report = Report(forecaster.name)
@@ -212,8 +222,8 @@ class Handle:
         return normalize_token((type(self).__name__, self.digest, dict(self.options), self.examine))
 
     def __reduce__(self):
-        """Another process finds the forecaster by its folder; one that was never saved is saved for it."""
-        folder = self.folder or recall(self.digest, "").folder_for_workers()
+        """A forecaster that was never saved is saved for the other process."""
+        folder = self.forecaster.folder_for_workers() if self.forecaster is not None else self.folder
         return Handle, (self.digest, dict(self.options), dict(self.anomalies), self.examine, folder)
 
 
@@ -247,7 +257,6 @@ def lazily(
     xarray.DataArray
         Dims (init, sample, lead, y, x, channel), float32.
     """
-    remember(forecaster)
     spec = forecaster.spec
     lazy = histories.chunks is not None
     keys = xr.DataArray(date_keys(init), dims="init")
@@ -258,7 +267,7 @@ def lazily(
         histories = histories.chunk({"init": size})
         keys, numbers = keys.chunk({"init": size}), numbers.chunk()
     return xr.apply_ufunc(
-        Handle(forecaster.digest, options, anomalies, examine=lazy, folder=forecaster.folder or ""),
+        Handle(forecaster.digest, options, anomalies, examine=lazy, forecaster=forecaster),
         histories.rename(channel="input_channel"),
         keys,
         numbers,

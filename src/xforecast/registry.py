@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -265,9 +266,14 @@ def _load_once(folder: str, changed: int) -> Forecaster:
 
 
 def _folder(name: str | os.PathLike) -> Path:
+    if not isinstance(name, (str, os.PathLike)):
+        raise InvalidOption("model", type(name).__name__, "a name, a folder or a Forecaster", "xforecast.list_models()")
     text = os.fspath(name)
     if text in IN_PACKAGE:
-        return Path(str(files("xforecast"))) / "weights" / text
+        folder = Path(str(files("xforecast"))) / "weights" / text
+        if (folder / CONFIG_FILE).exists():
+            return folder
+        raise CheckpointError(f"{text!r} belongs to the package, but {folder} is missing\n  -> install xforecast anew")
     if text in PUBLISHED:
         folder = _fetched(text)
         if (folder / CONFIG_FILE).exists():
@@ -279,9 +285,11 @@ def _folder(name: str | os.PathLike) -> Path:
     folder = Path(text).expanduser()
     if (folder / CONFIG_FILE).exists():
         return folder
-    known = ", ".join([*IN_PACKAGE, *PUBLISHED])
+    known = [*IN_PACKAGE, *PUBLISHED]
+    close = difflib.get_close_matches(text, known, 1)
     raise UnknownForecaster(
-        f"found {text!r}, wanted a known name or a folder with a {CONFIG_FILE}\n  -> known names: {known}"
+        f"found {text!r}, wanted a folder with a {CONFIG_FILE} or one of {', '.join(known)}\n"
+        f"  -> {f'did you mean {close[0]!r}?' if close else 'xforecast.list_models()'}"
     )
 
 
@@ -352,13 +360,14 @@ def fetch(name: str, file: str | os.PathLike | None = None, say: Callable[[str],
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(file) if file is not None else _download(entry.url, Path(scratch) / "checkpoint.pt")
         digest = _digest(source)
-        _remember_digest(name, digest)
+        _compare_digest(name, digest)
         state = _read_official(source)
     say(f"sha256 {digest}")
     model = compat.from_official_config(entry.kind, entry.config(), state)
     card = {key: getattr(entry, key) for key in ("title", "period", "licence", "references")}
     card |= {"name": name, "origin": entry.url, "origin_sha256": digest}
     Forecaster(model, entry.spec(), card).save(folder)
+    _remember_digest(name, digest)
     say(f"kept in {folder}")
     return folder
 
@@ -385,28 +394,41 @@ def _digest(file: Path) -> str:
         raise CheckpointError(f"cannot read {file}: {error}\n  -> check the path") from error
 
 
-def _remember_digest(name: str, digest: str) -> None:
-    """The first digest seen is the one to be seen again."""
+def _digests() -> tuple[Path, dict[str, str]]:
+    """Where the digests of fetched files are kept, and what they are."""
     book = Path(cache_folder()) / "digests.json"
-    known = json.loads(book.read_text()) if book.exists() else {}
-    if known.setdefault(name, digest) != digest:
+    try:
+        return book, json.loads(book.read_text()) if book.exists() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{book} is damaged: {error}\n  -> remove it and fetch again") from error
+
+
+def _compare_digest(name: str, digest: str) -> None:
+    """The digest of a file that was good once is the one to be seen again."""
+    book, known = _digests()
+    if known.get(name, digest) != digest:
         raise CheckpointError(
             f"{name}: found sha256 {digest}, wanted {known[name]} as when it was first fetched\n"
             f"  -> ask who changed it; to trust the new file, remove the entry from {book}"
         )
+
+
+def _remember_digest(name: str, digest: str) -> None:
+    book, known = _digests()
     book.parent.mkdir(parents=True, exist_ok=True)
-    book.write_text(json.dumps(known, indent=1) + "\n")
+    book.write_text(json.dumps({**known, name: digest}, indent=1) + "\n")
 
 
 def _read_official(file: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a file that is not a checkpoint
+        # The words of torch would advise to run the code in the file.
         raise CheckpointError(
-            f"{file} cannot be read as weights only: {error}\n  -> is it the published file, whole?"
+            f"{file}: found something else ({type(error).__name__}), wanted a file of weights alone; nothing in it was "
+            "run\n  -> is it the published file, whole?"
         ) from error
-    if not isinstance(state, dict):
-        raise InvalidOption("checkpoint", type(state).__name__, "a state dict")
-    inner = state.get("state_dict", state)
-    prefix = "torch_nn_module."
-    return {key.removeprefix(prefix): value for key, value in inner.items()}
+    inner = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(inner, dict) or not all(isinstance(value, torch.Tensor) for value in inner.values()):
+        raise CheckpointError(f"{file}: found {type(state).__name__}, wanted tensors by name\n  -> another file")
+    return {str(key).removeprefix("torch_nn_module."): value for key, value in inner.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,7 +162,7 @@ def _is_scalar(init: object) -> bool:
     return (
         init is None
         or (isinstance(init, str) and init != "all")
-        or not isinstance(init, (str, slice, list, tuple, np.ndarray, xr.DataArray))
+        or not isinstance(init, (str, slice, Iterable))
         or (isinstance(init, (np.ndarray, xr.DataArray)) and init.ndim == 0)
     )
 
@@ -182,7 +183,11 @@ def _choose(times: np.ndarray, spec: DataSpec, init: object, report: Report) -> 
             )
             return None
         return positions, True
-    items = [init] if _is_scalar(init) else list(np.asarray(init).ravel() if isinstance(init, xr.DataArray) else init)
+    if isinstance(init, (np.ndarray, xr.DataArray)):
+        init = np.asarray(init).ravel()
+        items = list(init)
+    else:
+        items = [init] if _is_scalar(init) else list(init)  # type: ignore[call-overload]
     if not items:
         report.error("init", "an empty list of starts", 'a date, a slice, a list of dates or "all"')
         return None
@@ -202,9 +207,19 @@ def _axis(times: np.ndarray) -> xr.DataArray:
     return xr.DataArray(np.arange(len(times)), dims="time", coords={"time": times})
 
 
+def _comparable(date, times: np.ndarray):
+    """A date that the axis can look up: one of another calendar type goes as text."""
+    if isinstance(date, np.datetime64) and is_cftime(times):
+        return str(date.astype("datetime64[s]"))
+    if isinstance(date, datetime.date) if is_cftime(times) else hasattr(date, "calendar"):
+        return date.isoformat()[:19]
+    return date
+
+
 def _within(times: np.ndarray, bounds: slice) -> np.ndarray | None:
     try:
-        return _axis(times).sel(time=bounds).values
+        first, last = (_comparable(date, times) for date in (bounds.start, bounds.stop))
+        return _axis(times).sel(time=slice(first, last, bounds.step)).values
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -212,10 +227,8 @@ def _within(times: np.ndarray, bounds: slice) -> np.ndarray | None:
 def _position(times: np.ndarray, item: object, step: TimeStep) -> int | None:
     """Place of one date: the stamp itself, the only stamp that a partial date such as "2015-06" covers,
     or, for monthly data, the stamp of the same month."""
-    if hasattr(item, "calendar") and not is_cftime(times):
-        item = item.isoformat()  # type: ignore[attr-defined]
     try:
-        match = np.atleast_1d(_axis(times).sel(time=item).values)
+        match = np.atleast_1d(_axis(times).sel(time=_comparable(item, times)).values)
     except (KeyError, ValueError, TypeError):
         match = np.array([], int)
     if match.size == 1:
@@ -230,8 +243,13 @@ def _position(times: np.ndarray, item: object, step: TimeStep) -> int | None:
 def _month_of(item: object) -> int | None:
     if not isinstance(item, (str, np.datetime64)) and hasattr(item, "year") and hasattr(item, "month"):
         return 12 * item.year + item.month - 1  # type: ignore[attr-defined]
-    match = re.match(r"(-?\d{4})-(\d{2})", str(item))
-    return 12 * int(match[1]) + int(match[2]) - 1 if match else None
+    try:
+        date = np.datetime64(str(item))
+    except ValueError:
+        return None
+    if np.datetime_data(date.dtype)[0] == "Y":  # a year has twelve
+        return None
+    return int(date.astype("datetime64[M]").astype(np.int64)) + 12 * 1970
 
 
 def _show(time) -> str:

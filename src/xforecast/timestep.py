@@ -55,10 +55,10 @@ class TimeStep:
         """From words such as ``"1 month"``, ``"5 minutes"``, ``"6 h"``."""
         if isinstance(text, TimeStep):
             return text
-        match = re.fullmatch(r"\s*(\d*)\s*([A-Za-z]+?)(e?s)?\s*", str(text))
+        match = re.fullmatch(r"\s*(\d*)\s*([A-Za-z]+)\s*", str(text))
         if match:
             count, unit = int(match[1] or 1), match[2].lower()
-            for candidate in (unit, unit + (match[3] or "")):
+            for candidate in (unit, unit.removesuffix("s")):
                 if candidate in MONTHS:
                     return cls(months=count * MONTHS[candidate])
                 if candidate in SECONDS:
@@ -97,15 +97,15 @@ class TimeStep:
         steps = self._from_last(times)
         return np.abs(steps - np.rint(steps)) > JITTER
 
-    def shift(self, times: np.ndarray, steps: int) -> np.ndarray:
+    def shift(self, times: np.ndarray, steps: int, axis: np.ndarray | None = None) -> np.ndarray:
         """The stamps moved by a number of steps.
 
-        Months keep the day of the month where the month has it; stamps that are all on the last day
-        of their month stay on the last day.
+        Months keep the day of the month where the month has it; where all stamps of ``axis`` (of
+        ``times``, if not given) are on the last day of their month, they stay on the last day.
         """
         if not self.monthly:
             return times + _duration(times, self.seconds * steps)
-        return _shift_months(times, self.months * steps)
+        return _shift_months(times, self.months * steps, _at_month_ends(times if axis is None else axis))
 
     def _from_last(self, times: np.ndarray) -> np.ndarray:
         return seconds_between(times, times[-1]) / self.seconds
@@ -146,8 +146,8 @@ def months_of(times: np.ndarray) -> np.ndarray:
 def cycle_phases(times: np.ndarray, cycle: str) -> np.ndarray:
     """Phase of each stamp in the year or the day, in radians, shape of ``times``.
 
-    The annual phase advances by a twelfth of a turn a month and evenly within the month, so that
-    monthly stamps have the same phase whichever day of the month they carry.
+    The annual phase advances by a twelfth of a turn from month to month and is the same within one,
+    so that monthly stamps have the same phase whichever day of the month they carry.
     """
     if cycle == "annual":
         return 2 * np.pi * months_of(times) / 12
@@ -166,16 +166,23 @@ def _duration(times: np.ndarray, seconds: int):
     return np.timedelta64(seconds, "s")
 
 
-def _shift_months(times: np.ndarray, months: int) -> np.ndarray:
+def _at_month_ends(times: np.ndarray) -> bool:
+    """Whether all stamps are on the last day of their month."""
     if is_cftime(times):
-        at_end = all(time.day == time.daysinmonth for time in times.ravel())
+        return all(time.day == time.daysinmonth for time in times.ravel())
+    month = times.astype("datetime64[M]")
+    day = (times.astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    return bool(np.all(day == _length(month) - 1))
+
+
+def _shift_months(times: np.ndarray, months: int, at_end: bool) -> np.ndarray:
+    if is_cftime(times):
         return np.array([_shift_cftime(time, months, at_end) for time in times.ravel()], object).reshape(times.shape)
     month = times.astype("datetime64[M]")
     within = times - month.astype(times.dtype)
     day = within.astype("timedelta64[D]").astype(np.int64)
     target = month + np.timedelta64(months, "M")
     last_day = _length(target) - 1
-    at_end = bool(np.all(day == _length(month) - 1))
     new_day = last_day if at_end else np.minimum(day, last_day)
     return target.astype(times.dtype) + (within + (new_day - day) * np.timedelta64(1, "D"))
 

@@ -34,6 +34,9 @@ ALIASES = {
     "degk": "kelvin",
     "f": "degF",
     "degf": "degF",
+    # reflectivity, which no linear map connects with anything else
+    "dbz": "dBZ",
+    "db z": "dBZ",
     # rain rate; one kilogram of water on a square metre is one millimetre
     "mm/h": "mm hour-1",
     "mm/hr": "mm hour-1",
@@ -121,7 +124,22 @@ def compatible(found: str, wanted: str) -> bool:
     >>> compatible("K", "degC"), compatible("kg m-2 s-1", "mm/h"), compatible("m", "degC")
     (True, True, False)
     """
-    return known(found) and known(wanted) and _parse(found).is_compatible_with(_parse(wanted))
+    if _canonical(found) == _canonical(wanted):
+        return True
+    if not (known(found) and known(wanted) and _parse(found).is_compatible_with(_parse(wanted))):
+        return False
+    origin, one, two = _converted(found, wanted)
+    return abs(two - 2 * one + origin) <= 1e-9 * max(abs(origin), abs(one), abs(two))  # not for decibels
+
+
+def _converted(found: str, wanted: str) -> tuple[float, float, float]:
+    """The values 0, 1 and 2 in the other unit."""
+    from cf_xarray.units import units as registry
+
+    origin, one, two = (
+        float(registry.Quantity(value, _parse(found)).to(_parse(wanted)).magnitude) for value in (0.0, 1.0, 2.0)
+    )
+    return origin, one, two
 
 
 @lru_cache(maxsize=256)
@@ -149,9 +167,7 @@ def conversion(found: str, wanted: str, *, difference: bool = False) -> Linear:
     """
     if _canonical(found) == _canonical(wanted):
         return Linear(1.0, 0.0)
-    from cf_xarray.units import units as registry
-
-    origin, one = (registry.Quantity(value, _parse(found)).to(_parse(wanted)).magnitude for value in (0.0, 1.0))
+    origin, one, _ = _converted(found, wanted)
     # Rounding keeps 274.15 - 273.15 at exactly 1.
     scale = float(f"{one - origin:.12g}")
-    return Linear(scale, 0.0 if difference else float(origin))
+    return Linear(scale, 0.0 if difference else origin)

@@ -74,7 +74,8 @@ def _wrong_quantity(values: np.ndarray, variable: Variable, came_as_anomaly: boo
     typical = np.nanmean(variable.climatology.values)
     median = float(np.nanmedian(values))
     own = values if came_as_anomaly else values + typical
-    found = f"{variable.name}: values from {np.nanmin(own):.4g} to {np.nanmax(own):.4g} {variable.units}"
+    about = "" if came_as_anomaly else "about "
+    found = f"{variable.name}: values from {about}{np.nanmin(own):.4g} to {np.nanmax(own):.4g} {variable.units}"
     name = variable.standard_names[0] if variable.standard_names else variable.name
     if not came_as_anomaly and abs(median + typical) < 0.3 * abs(typical):
         return Finding(
@@ -92,6 +93,10 @@ def _wrong_quantity(values: np.ndarray, variable: Variable, came_as_anomaly: boo
         )
     if abs(median + (0 if came_as_anomaly else typical) - typical - 273.15) < 20:
         return Finding("error", "values", f"{found} look like kelvin", "set the attribute units to 'K'")
+    if abs(median + (0 if came_as_anomaly else typical) - typical + 273.15) < 20:
+        return Finding(
+            "error", "values", f"{found} look like degrees Celsius called kelvin", "set the attribute units to 'degC'"
+        )
     return Finding(
         "error",
         "values",
@@ -104,7 +109,8 @@ def _missing(values: np.ndarray, variable: Variable, spec: DataSpec) -> Iterator
     missing = np.isnan(values)
     if not missing.any() and spec.mask is None:
         return
-    mask = np.ones(values.shape[-2:], bool) if spec.mask is None else spec.mask
+    everywhere = spec.mask is None or variable.fill is None
+    mask = np.ones(values.shape[-2:], bool) if everywhere else spec.mask
     cells = max(int(mask.sum()), 1)
     share = (missing & mask).sum(axis=(-2, -1)) / cells
     if variable.fill is None and share.any():
@@ -143,7 +149,11 @@ def _missing(values: np.ndarray, variable: Variable, spec: DataSpec) -> Iterator
 
 
 def _unusual(values: np.ndarray, variable: Variable) -> Iterator[Finding]:
-    if variable.statistics is None or np.isnan(values).all():
+    if np.isnan(values).all():
+        return
+    if np.nanmin(values) == np.nanmax(values):
+        yield Finding("warning", "values", f"{variable.name}: the same value everywhere", "is the file whole?")
+    if variable.statistics is None:
         return
     mean, deviation = variable.statistics
     distance = np.nanmax(np.abs(np.nanmean(values, axis=(1, 2, 3)) - mean)) / deviation
@@ -155,5 +165,3 @@ def _unusual(values: np.ndarray, variable: Variable) -> Iterator[Finding]:
             f"from the training mean {mean:.3g} {variable.units}",
             "is it the quantity the model was trained on?",
         )
-    elif np.nanstd(values) == 0:
-        yield Finding("warning", "values", f"{variable.name}: the same value everywhere")

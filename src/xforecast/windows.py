@@ -77,7 +77,7 @@ def _calendar(starts: Starts, spec: DataSpec, like: xr.DataArray) -> xr.DataArra
 
 def valid_times(starts: Starts, spec: DataSpec, horizon: int) -> np.ndarray:
     """The date at which each lead of each start is valid, shape (init, lead)."""
-    return np.stack([spec.step.shift(starts.init, lead) for lead in range(1, horizon + 1)], axis=1)
+    return np.stack([spec.step.shift(starts.init, lead, starts.times) for lead in range(1, horizon + 1)], axis=1)
 
 
 def label(values: xr.DataArray, conformed: Conformed, spec: DataSpec) -> xr.Dataset:
