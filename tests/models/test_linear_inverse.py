@@ -26,8 +26,10 @@ def red_noise(steps, propagator=PROPAGATOR, seed=0):
 def build(horizon=4, cells=3, **options):
     return LinearInverseModel(
         LinearInverseModelConfig(
-            input_shape=(options.pop("history", 1), 1, cells, options.pop("channels", 1)),
-            target_shape=(horizon, 1, cells, 1),
+            history=options.pop("history", 1),
+            horizon=horizon,
+            grid=(1, cells),
+            input_channels=options.pop("channels", 1),
             modes=options.pop("modes", cells),
             **options,
         )
@@ -36,7 +38,7 @@ def build(horizon=4, cells=3, **options):
 
 def one_step(model):
     """The propagator between cells that a plain model has learnt."""
-    basis = torch.eye(model.config.target_shape[2])[:, None, None, :, None]
+    basis = torch.eye(model.config.grid[1])[:, None, None, :, None]
     return model(basis)[:, 0, 0, :, 0].T
 
 
@@ -190,7 +192,7 @@ def test_skill_of_nino34_is_that_of_the_benchmark(sea_surface_temperature):
     weight = weight * values.isfinite().all(0)
     values = values.nan_to_num().float()
     training = int((seasons.time.dt.year <= 1981).sum())
-    config = LinearInverseModelConfig((1, *values.shape[1:]), (14, *values.shape[1:]), modes=10)
+    config = LinearInverseModelConfig(history=1, horizon=14, grid=tuple(values.shape[1:3]))
     model = LinearInverseModel(config).fit_series(values[:training], weight)
 
     rows = (seasons.lat.values >= -5) & (seasons.lat.values <= 5)

@@ -35,17 +35,19 @@ from xforecast.models.protocol import Config, check_positive, check_shape, weigh
 __all__ = ["LinearInverseModel", "LinearInverseModelConfig"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearInverseModelConfig(Config):
     """Configuration of `LinearInverseModel`.
 
     Parameters
     ----------
-    input_shape : tuple of int
-        ``(history, height, width, channel)``. The first channels are those of the target; a seasonal model
-        reads the sine and cosine of the cycle from the two that follow them.
-    target_shape : tuple of int
-        ``(horizon, height, width, channel)``.
+    history, horizon : int
+        Number of time steps that go in and that come out.
+    grid : (int, int)
+        Height and width of the data.
+    input_channels, output_channels : int
+        The first input channels are those of the forecast; a seasonal model reads the sine and cosine of the
+        cycle from the two that follow them.
     modes : int
         Number of empirical orthogonal functions.
     lag : int
@@ -63,8 +65,11 @@ class LinearInverseModelConfig(Config):
         principal components of unit variance. Regression with ``ridge=0`` is ``C(lag) C(0)^-1``.
     """
 
-    input_shape: tuple[int, int, int, int]
-    target_shape: tuple[int, int, int, int]
+    history: int
+    horizon: int
+    grid: tuple[int, int]
+    input_channels: int = 1
+    output_channels: int = 1
     modes: int = 10
     lag: int = 1
     memory: tuple[int, ...] = (0,)
@@ -75,21 +80,25 @@ class LinearInverseModelConfig(Config):
     seasonal_ridge: float = 100.0
 
     def validate(self) -> None:
-        check_positive("input_shape", *self.input_shape)
-        check_positive("target_shape", *self.target_shape)
-        check_positive("modes, lag, period", self.modes, self.lag, self.period)
+        for name in ("history", "horizon", "input_channels", "output_channels", "modes", "lag", "period"):
+            check_positive(name, getattr(self, name))
+        if not isinstance(self.grid, tuple) or len(self.grid) != 2:
+            raise InvalidOption("grid", self.grid, "2 integers")
+        check_positive("grid", *self.grid)
         check_positive("season_width", self.season_width, least=0)
         ages = sorted(set(self.memory))
-        if tuple(ages) != self.memory or not ages or ages[0] != 0 or ages[-1] >= self.input_shape[0]:
-            raise InvalidOption("memory", self.memory, f"increasing ages from 0 to at most {self.input_shape[0] - 1}")
+        if tuple(ages) != self.memory or not ages or ages[0] != 0 or ages[-1] >= self.history:
+            raise InvalidOption(
+                "memory", self.memory, f"increasing ages from 0 to at most {self.history - 1}"
+            )
         if self.lag > 1 and (self.seasonal or len(self.memory) > 1):
             raise InvalidOption("lag", self.lag, "1 for a model with seasons or memory")
-        channels = self.target_shape[3] + (2 if self.seasonal else 0)
-        if self.input_shape[1:3] != self.target_shape[1:3] or self.input_shape[3] < channels:
+        if self.input_channels < self.output_channels + (2 if self.seasonal else 0):
             raise InvalidOption(
-                "input_shape",
-                self.input_shape,
-                f"the target's height and width {self.target_shape[1:3]} and at least {channels} channels",
+                "input_channels",
+                self.input_channels,
+                "the channels of the forecast"
+                + (", and the sine and cosine of the cycle" if self.seasonal else ""),
             )
         if min(self.ridge, self.seasonal_ridge) < 0:
             raise InvalidOption("ridge", (self.ridge, self.seasonal_ridge), "0 or more")
@@ -119,7 +128,7 @@ class LinearInverseModel(nn.Module):
     >>> for _ in range(30):
     ...     frames.append(step @ frames[-1])
     >>> series = torch.stack(frames).reshape(31, 1, 2, 1)
-    >>> config = LinearInverseModelConfig(input_shape=(1, 1, 2, 1), target_shape=(3, 1, 2, 1), modes=2)
+    >>> config = LinearInverseModelConfig(history=1, horizon=3, grid=(1, 2), modes=2)
     >>> model = LinearInverseModel(config).fit_series(series[:27])
     >>> torch.allclose(model(series[None, 27:28])[0], series[28:], atol=1e-5)
     True
@@ -133,8 +142,7 @@ class LinearInverseModel(nn.Module):
     def __init__(self, config: LinearInverseModelConfig):
         super().__init__()
         self.config = config
-        _, height, width, channels = config.target_shape
-        cells, modes = height * width * channels, config.modes
+        cells, modes = config.grid[0] * config.grid[1] * config.output_channels, config.modes
         phases = config.period if config.seasonal else 1
         self.register_buffer("patterns", torch.zeros(modes, cells))
         self.register_buffer("root_weight", torch.ones(cells))
@@ -165,9 +173,9 @@ class LinearInverseModel(nn.Module):
         InvalidOption
             If the series does not have the model's cells, or is shorter than its modes need.
         """
-        _, height, width, channels = self.config.target_shape
+        (height, width), channels = self.config.grid, self.config.output_channels
         series = series.to(self.patterns.device, torch.float64)
-        check_shape(series, (height, width, self.config.input_shape[3]))
+        check_shape(series, (height, width, self.config.input_channels))
         root = torch.ones(height, width, channels, dtype=torch.float64, device=series.device)
         root = (root if weight is None else root * weight.to(root)).sqrt().flatten()
         frames = series[..., :channels].flatten(1)
@@ -208,7 +216,9 @@ class LinearInverseModel(nn.Module):
             season = self._season_weight(now, at)
             operator = mean
             if config.seasonal:
-                operator = mean + _ridge(state * season, (future - state @ mean) * season, config.seasonal_ridge)
+                operator = mean + _ridge(
+                    state * season, (future - state @ mean) * season, config.seasonal_ridge
+                )
             if config.lag > 1:
                 operator = _fractional_power(operator, 1 / config.lag)
             factors.append(_noise_factor(state * season, future * season, operator, season) * scale)
@@ -246,7 +256,7 @@ class LinearInverseModel(nn.Module):
         generators: Sequence[torch.Generator],
     ) -> torch.Tensor:
         """Draw samples of the future, as :meth:`xforecast.models.protocol.ProbabilisticModel.sample`."""
-        shape = (self.config.target_shape[0], self.config.modes)
+        shape = (self.config.horizon, self.config.modes)
         normal = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         return self._run(x[rows.to(x.device)], normal.to(x))
 
@@ -255,7 +265,9 @@ class LinearInverseModel(nn.Module):
         return weighted_mse(self(x), y, weight)
 
     @torch.no_grad()
-    def simulate(self, steps: int, generator: torch.Generator, *, series: int = 1, spin_up: int = 240) -> torch.Tensor:
+    def simulate(
+        self, steps: int, generator: torch.Generator, *, series: int = 1, spin_up: int = 240
+    ) -> torch.Tensor:
         """Make series of the model's own climate.
 
         Parameters
@@ -292,31 +304,32 @@ class LinearInverseModel(nn.Module):
         return torch.cat([fields, cycle[:, None, None].expand(*fields.shape[:4], 2)], dim=-1)
 
     def _run(self, x: torch.Tensor, normal: torch.Tensor | None) -> torch.Tensor:
-        check_shape(x, self.config.input_shape)
-        channels, memory = self.config.target_shape[3], self.config.memory
-        ages = sorted(memory, reverse=True)
-        frames = x[:, [x.shape[1] - 1 - age for age in range(ages[0], -1, -1)], ..., :channels].flatten(2)
+        config, memory = self.config, self.config.memory
+        check_shape(x, (config.history, *config.grid, config.input_channels))
+        frames = x[:, config.history - 1 - memory[-1] :, ..., : config.output_channels].flatten(2)
         components = list(((frames * self.root_weight) @ self.patterns.T).unbind(1))
         phase = self._phase(x[:, -1])
-        for lead in range(self.config.target_shape[0]):
+        for lead in range(config.horizon):
             at = (phase + lead) % len(self.propagator)
             state = torch.cat([components[-1 - age] for age in memory], dim=1)
             ahead = torch.einsum("bs,bsm->bm", state, self.propagator[at])
             if normal is not None:
                 ahead = ahead + torch.einsum("bn,bnm->bm", normal[:, lead], self.noise[at])
             components.append(ahead)
-        return self._fields(torch.stack(components[-self.config.target_shape[0] :], dim=1))
+        return self._fields(torch.stack(components[-config.horizon :], dim=1))
 
     def _fields(self, components: torch.Tensor) -> torch.Tensor:
         """Fields (..., height, width, channel) of components (..., modes); zero where the weight is."""
         inverse = torch.where(self.root_weight > 0, 1 / self.root_weight, 0.0)
-        return ((components @ self.patterns) * inverse).unflatten(-1, self.config.target_shape[1:])
+        return ((components @ self.patterns) * inverse).unflatten(
+            -1, (*self.config.grid, self.config.output_channels)
+        )
 
     def _phase(self, frames: torch.Tensor) -> torch.Tensor:
         """Phase of frames (batch, height, width, channel) in the cycle, in steps; zero without seasons."""
         if not self.config.seasonal:
             return torch.zeros(len(frames), dtype=torch.long, device=frames.device)
-        first = self.config.target_shape[3]
+        first = self.config.output_channels
         sine, cosine = frames[:, 0, 0, first], frames[:, 0, 0, first + 1]
         turns = torch.atan2(sine, cosine) / (2 * torch.pi)
         return (turns * self.config.period).round().long() % self.config.period
