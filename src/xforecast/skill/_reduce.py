@@ -63,7 +63,7 @@ def by_block(
         result = _lazily(run, data, own, [*new, *order], dict(new), [d for d in order if d in dim], dtype)
     else:
         result = run(*data)
-    coords = {d: fields[0][d] for d in kept if d in fields[0].coords}
+    coords = {name: c for name, c in fields[0].coords.items() if set(c.dims) <= set(kept)}
     return xr.DataArray(result, dims=[*new, *order], coords=coords)
 
 

@@ -98,8 +98,9 @@ def _valid_times(forecast: xr.DataArray | xr.Dataset, lead: xr.DataArray) -> xr.
     if "valid_time" in forecast.coords:
         return forecast["valid_time"]
     init = forecast[coordinate(forecast, "init")]
-    step = lead
-    if not np.issubdtype(lead.dtype, np.timedelta64):
+    if np.issubdtype(lead.dtype, np.timedelta64):
+        steps = pd.to_timedelta(lead.values.ravel())
+    else:
         unit = TIMEDELTA_UNITS.get(str(lead.attrs.get("units")))
         if unit is None:
             raise InvalidOption(
@@ -108,12 +109,15 @@ def _valid_times(forecast: xr.DataArray | xr.Dataset, lead: xr.DataArray) -> xr.
                 "timedeltas, or numbers of months, days, hours, minutes or seconds",
                 f'set .{lead.name}.attrs["units"]',
             )
-        step = lead.copy(data=pd.to_timedelta(lead.values.ravel(), unit=unit).values.reshape(lead.shape))
-    if init.dtype == object:  # cftime
-        step = step.copy(
-            data=np.array(pd.to_timedelta(step.values.ravel()).to_pytimedelta()).reshape(step.shape)
-        )
-    return init + step
+        steps = pd.to_timedelta(lead.values.ravel(), unit=unit)
+    if init.dtype != object:
+        return init + lead.copy(data=steps.values.reshape(lead.shape))
+    starts, numbers = xr.broadcast(init, lead.copy(data=np.arange(lead.size).reshape(lead.shape)))  # cftime
+    deltas = steps.to_pytimedelta()
+    valid = [
+        start + deltas[k] for start, k in zip(starts.values.ravel(), numbers.values.ravel(), strict=True)
+    ]
+    return starts.copy(data=np.array(valid, dtype=object).reshape(starts.shape))
 
 
 def month_number(times: xr.DataArray) -> np.ndarray:
@@ -173,15 +177,15 @@ def take(observed: T, place: xr.DataArray) -> T:
 def pick(values: T, dim: Hashable, place: xr.DataArray) -> T:
     """Values at the positions `place` along `dim`, which its dimensions replace.
 
-    One column at a time: dask takes by one-dimensional positions in a task a chunk, by others in a task a
-    point.
+    One column at a time: dask takes by one-dimensional positions in a task a chunk, by others in a task a point.
     """
-    if place.ndim > 1:
-        last = place.dims[-1]
-        columns = [pick(values, dim, place.isel({last: k})) for k in range(place.sizes[last])]
-        return xr.concat(columns, place[last]).transpose(*place.dims, ...)
     bare = values.drop_vars([name for name, c in values.coords.items() if dim in c.dims])
-    return bare.isel({dim: place.variable}).assign_coords(place.coords)
+    *rest, last = place.dims or (None,)
+    if not rest:
+        return bare.isel({dim: place.variable}).assign_coords(place.coords)
+    columns = [bare.isel({dim: place.isel({last: k}).variable}) for k in range(place.sizes[last])]
+    stacked = xr.concat(columns, last, coords="minimal", compat="override", join="override")
+    return stacked.transpose(*place.dims, ...).assign_coords(place.coords)
 
 
 def take_months(observed: xr.DataArray, months: xr.DataArray) -> xr.DataArray:
