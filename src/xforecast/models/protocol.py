@@ -54,7 +54,11 @@ class ForecastModel(Protocol):
 
 @runtime_checkable
 class ProbabilisticModel(ForecastModel, Protocol):
-    """A model that draws samples of the forecast."""
+    """A model that draws samples of the forecast.
+
+    A model that has a fixed number of samples says so in an attribute ``size``; one whose `sample` takes options by
+    keyword names them in ``sampling_options``.
+    """
 
     def sample(
         self,
@@ -253,7 +257,16 @@ def _config_in(hint: Any) -> type[Config] | None:
 
 
 def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
-    """Raise :class:`~xforecast.errors.InvalidOption` unless `value` is one of `choices`."""
+    """Raise :class:`~xforecast.errors.InvalidOption` unless `value` is one of `choices`.
+
+    Examples
+    --------
+    >>> check_choice("padding", "zero", ("zeros", "nearest"))
+    Traceback (most recent call last):
+    ...
+    xforecast.errors.InvalidOption: padding: found 'zero', wanted one of zeros, nearest
+      -> did you mean 'zeros'?
+    """
     if value not in choices:
         close = difflib.get_close_matches(str(value), choices, 1)
         raise InvalidOption(
@@ -262,14 +275,27 @@ def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
 
 
 def check_positive(option: str, *values: Any, least: int = 1) -> None:
-    """Raise :class:`~xforecast.errors.InvalidOption` unless all `values` are integers of at least `least`."""
+    """Raise :class:`~xforecast.errors.InvalidOption` unless all `values` are integers of at least `least`.
+
+    Examples
+    --------
+    >>> check_positive("horizon", 0)
+    Traceback (most recent call last):
+    ...
+    xforecast.errors.InvalidOption: horizon: found 0, wanted an integer of at least 1
+    """
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InvalidOption(option, value, f"an integer of at least {least}")
 
 
 def check_shape(x: torch.Tensor, expected: tuple[int, ...]) -> None:
-    """Raise :class:`~xforecast.errors.InvalidOption` unless `x` is (batch, *expected)."""
+    """Raise :class:`~xforecast.errors.InvalidOption` unless `x` is ``(batch, *expected)``.
+
+    Examples
+    --------
+    >>> check_shape(torch.zeros(5, 2, 3), (2, 3))
+    """
     if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
         raise InvalidOption(
             "shape of x",
