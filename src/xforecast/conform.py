@@ -557,13 +557,16 @@ def _source(ds: xr.Dataset, found: Mapping[str, _Found], dims: Mapping[str, Hash
     reference = next(iter(found.values()))
     cut = {dims["y"]: np.sort(cells[0]), dims["x"]: np.sort(cells[1])}
     related = _related(ds, found, dims["time"])
-    coords = ds[related].drop_vars([name for name in ds[related].coords if dims["time"] in ds[name].dims])
-    coords = coords.assign_coords(
-        {
-            name: coord
-            for name, coord in reference.array.coords.items()
-            if dims["time"] not in coord.dims and coord.attrs.get("standard_name") not in OWN_STANDARD_NAMES
-        }
+    coords = (
+        ds[related]
+        .drop_vars([name for name in ds[related].coords if name not in related])
+        .assign_coords(
+            {
+                name: coord.variable
+                for name, coord in reference.array.coords.items()
+                if dims["time"] not in coord.dims and coord.attrs.get("standard_name") not in OWN_STANDARD_NAMES
+            }
+        )
     )
     return Source(
         names={name: entry.name for name, entry in found.items()},

@@ -227,8 +227,7 @@ class Forecaster:
         x = np.asarray(x)
         if x.ndim != 5 or x.shape[1:] != self.spec.input_shape:
             raise InvalidOption("x", x.shape, f"shape (init, {', '.join(map(str, self.spec.input_shape))})")
-        numbers = np.arange(self._sample_count(samples)) if _is_count(samples) else np.asarray(samples, np.int64)
-        self._sample_count(int(numbers.max()) + 1 if numbers.size else 0)
+        numbers = self._sample_numbers(samples)
         keys = np.arange(len(x)) if keys is None else np.asarray(keys, np.int64)
         network_in = torch.from_numpy(normalise(x, self.spec))
         runs = _Runs(self._on(parallel.pick_device(device)), network_in, numbers, keys, seed, precision, sampling)
@@ -257,6 +256,16 @@ class Forecaster:
             kind = "is deterministic and gives 1" if limit == 1 else f"has {limit} members, which are its samples"
             raise InvalidOption("samples", count, f"at most {limit}: {self.name} {kind}", f"samples={limit}")
         return count
+
+    def _sample_numbers(self, samples) -> np.ndarray:
+        """The numbers of the samples to draw, from how many or which."""
+        if samples is None or np.ndim(samples) == 0:
+            return np.arange(self._sample_count(samples))
+        numbers = np.asarray(samples)
+        if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+            raise InvalidOption("samples", samples, "how many, or a list of numbers from 0")
+        self._sample_count(int(numbers.max()) + 1)
+        return numbers.astype(np.int64)
 
     def _horizon(self, horizon: int | None) -> int:
         if horizon is None:
@@ -314,6 +323,11 @@ class Forecaster:
             raise CheckpointError(f"{folder} is a file\n  -> choose a folder")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).exists():
             raise CheckpointError(f"{folder} holds other files, not a forecaster\n  -> choose an empty folder")
+        if type(self.model).__name__ not in MODELS:
+            raise CheckpointError(
+                f"the model is {type(self.model).__qualname__}, wanted one of {', '.join(MODELS)}\n"
+                "  -> keep the weights of a module of your own with torch.save(model.state_dict(), file)"
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         state = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
         if half:
@@ -534,10 +548,6 @@ class _Runs:
 
 def _single(value: torch.Tensor) -> torch.Tensor:
     return value.float() if value.dtype == torch.float16 else value
-
-
-def _is_count(samples) -> bool:
-    return samples is None or isinstance(samples, int | np.integer)
 
 
 def _positive(option: str, value) -> int:

@@ -181,7 +181,7 @@ def test_two_variables_of_which_one_is_forecast():
 
     sst = sst_spec()["sst"]
     wind = Variable("u10", "m s-1", ["eastward_wind"], fill=0.0)
-    spec = sst_spec(variables=[sst, wind], targets=["sst"], mask=None)
+    spec = sst_spec(variables=[sst, wind], targets=["sst"])
     ds = sst_dataset()
     ds["uwnd"] = (ds.sst * 0 + 36).assign_attrs(standard_name="eastward_wind", units="km/h")
     with pytest.warns(UserWarning, match="same value everywhere"):

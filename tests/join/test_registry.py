@@ -1,0 +1,233 @@
+"""Forecasters by name, and published checkpoints that are fetched, converted and never run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import urllib.error
+
+import numpy as np
+import pytest
+import torch
+
+import xforecast as xf
+from synthetic import persistence, sst_dataset, sst_spec
+from xforecast import registry
+from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster
+from xforecast.models import compat, presets
+
+SHIPPED = [name for name in registry.IN_PACKAGE
+           if (registry.files("xforecast") / "weights" / name / "forecaster.json").is_file()]  # fmt: skip
+needs_weights = pytest.mark.skipif(len(SHIPPED) < len(registry.IN_PACKAGE), reason="the package has no weights yet")
+
+
+@pytest.mark.parametrize("name", ["earthformer-ense", "nonsense", "", "/no/such/folder"])
+def test_unknown_names(name):
+    with pytest.raises(UnknownForecaster) as caught:
+        xf.load(name)
+    message = str(caught.value)
+    assert repr(name) in message
+    assert "earthformer-sevir-official" in message
+    assert ("did you mean 'earthformer-enso'?" in message) == (name == "earthformer-ense")
+
+
+@pytest.mark.parametrize("model", [5, 2.0, torch.nn.Identity(), ["earthformer-enso"]])
+def test_what_is_no_model(model):
+    with pytest.raises(InvalidOption, match="a name, a folder or a Forecaster"):
+        xf.forecast(sst_dataset(), model)
+
+
+def test_a_forecaster_that_the_installation_lacks(monkeypatch):
+    monkeypatch.setitem(registry.IN_PACKAGE, "lost", True)
+    with pytest.raises(CheckpointError, match="install xforecast anew"):
+        xf.load("lost")
+
+
+def test_published_checkpoints_are_not_fetched_unasked(cache, monkeypatch):
+    monkeypatch.setattr(registry.urllib.request, "urlopen", lambda *_, **__: pytest.fail("went to the network"))
+    with pytest.raises(CheckpointError, match=r"xforecast models fetch earthformer-sevir-official.*--from FILE"):
+        xf.load("earthformer-sevir-official")
+
+
+@needs_weights
+def test_the_list_names_everything(cache):
+    table = xf.list_models()
+    assert list(table.index) == [*registry.IN_PACKAGE, *registry.PUBLISHED]
+    assert set(table["where"]) == {"in the package", "to be fetched"}
+    assert table.notna().all().all()
+
+
+@needs_weights
+@pytest.mark.parametrize("name", registry.IN_PACKAGE)
+def test_forecasters_in_the_package_forecast(name):
+    import xarray as xr
+
+    spec = xf.load(name).spec
+    time = xr.date_range("2020-01", periods=spec.history, freq="MS")
+    values = spec["sst"].climatology.values[time.month.values - 1]
+    sst = xr.DataArray(
+        np.where(np.isfinite(values), values, np.nan), name="sst", dims=("time", "lat", "lon"),
+        coords={"time": time, "lat": list(spec.grid.y), "lon": list(spec.grid.x)},
+        attrs={"standard_name": "sea_surface_temperature", "units": "degC"},
+    )  # fmt: skip
+    fc = xf.forecast(sst, name)
+    assert fc.sst.sizes["lead"] == spec.horizon
+    assert float(abs(fc.sst.mean("sample") - sst.mean("time")).max()) < 8
+    assert xf.forecast(sst).attrs["xforecast_model"] == next(key for key, auto in registry.IN_PACKAGE.items() if auto)
+
+
+def test_the_specs_of_published_models_fit_their_configurations():
+    for entry in registry.PUBLISHED.values():
+        config, spec = entry.config(), entry.spec()
+        assert (config.history, config.horizon) == (spec.history, spec.horizon)
+        assert tuple(config.grid) == spec.grid.shape
+        assert type(spec).from_json(spec.to_json()) == spec
+
+
+def test_choosing_among_several(monkeypatch):
+    one, two = persistence(name="one"), persistence(sst_spec(history=17), name="two")
+    monkeypatch.setattr(registry, "IN_PACKAGE", {"one": True, "two": True, "three": False})
+    monkeypatch.setattr(registry, "load", {"one": one, "two": two}.__getitem__)
+    with pytest.raises(UnknownForecaster, match=r"fit several forecasters: one, two\n  -> name one"):
+        xf.forecast(sst_dataset())
+    assert xf.forecast(sst_dataset(12)).attrs["xforecast_model"] == "one"
+    with pytest.raises(UnknownForecaster, match="(?s)fit no forecaster.*found 2, wanted at least 3.*name one"):
+        xf.forecast(sst_dataset(2))
+    assert xf.check(sst_dataset(12)).against == "one"
+
+
+# ------------------------------------------------------------------ fetching
+
+
+@pytest.fixture
+def published(cache, monkeypatch, tmp_path):
+    """A small published checkpoint, as its file, under the name ``tiny``; and its state."""
+    entry = registry.PUBLISHED["earthformer-icar-enso-official"]
+    config = dataclasses.replace(
+        presets.earthformer_enso(variant="released"), history=3, horizon=4, grid=(5, 8), base_channels=8
+    )
+    spec = sst_spec()
+    monkeypatch.setitem(
+        registry.PUBLISHED, "tiny", dataclasses.replace(entry, config=lambda: config, spec=lambda: spec)
+    )
+    state = {"torch_nn_module.a": torch.ones(2), "torch_nn_module.b": torch.zeros(1)}
+    seen = {}
+
+    def build(kind, given, found):
+        seen.update(kind=kind, config=given, state=found)
+        return persistence(spec).model
+
+    monkeypatch.setattr(compat, "from_official_config", build)
+    file = tmp_path / "tiny.pt"
+    torch.save(state, file)
+    return file, seen
+
+
+def test_a_file_is_converted_and_remembered(published, cache):
+    file, seen = published
+    said = []
+    folder = registry.fetch("tiny", file, say=said.append)
+    assert seen["kind"] == "earthformer"
+    assert sorted(seen["state"]) == ["a", "b"]
+    assert folder.is_relative_to(cache)
+    assert said[0].startswith("sha256 ")
+    assert xf.load("tiny").card["origin_sha256"] == said[0].removeprefix("sha256 ")
+    assert xf.forecast(sst_dataset(), "tiny").sst.sizes["lead"] == 4
+    registry.fetch("tiny", file, say=said.append)  # the same file again
+
+
+def test_a_file_that_changed_is_refused(published, cache):
+    file, _ = published
+    registry.fetch("tiny", file, say=len)
+    torch.save({"a": torch.zeros(2)}, file)
+    with pytest.raises(CheckpointError, match=r"(?s)found sha256 .*wanted .*digests\.json"):
+        registry.fetch("tiny", file, say=len)
+
+
+def test_state_dicts_within_checkpoints(published):
+    file, seen = published
+    torch.save({"state_dict": {"torch_nn_module.a": torch.ones(2)}, "epoch": 3}, file)
+    registry.fetch("tiny", file, say=len)
+    assert sorted(seen["state"]) == ["a"]
+
+
+class Malice:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def malicious(file, marker):
+    torch.save({"a": torch.ones(1), "b": Malice(marker)}, file)
+
+
+def malicious_pickle(file, marker):
+    file.write_bytes(pickle.dumps(Malice(marker)))
+
+
+def html(file, marker):
+    file.write_text("<!DOCTYPE html><html><body>Sign in to download</body></html>")
+
+
+def empty(file, marker):
+    file.write_bytes(b"")
+
+
+def truncated(file, marker):
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def no_tensors(file, marker):
+    torch.save({"a": 1, "b": [2]}, file)
+
+
+def a_tensor(file, marker):
+    torch.save(torch.ones(3), file)
+
+
+@pytest.mark.parametrize("damage", [malicious, malicious_pickle, html, empty, truncated, no_tensors, a_tensor])
+def test_files_that_are_not_weights_are_refused_and_never_run(damage, published, cache, tmp_path):
+    file, _ = published
+    good, marker = file.read_bytes(), tmp_path / "was-run"
+    damage(file, marker)
+    with pytest.raises(CheckpointError) as caught:
+        registry.fetch("tiny", file, say=len)
+    assert "->" in str(caught.value)
+    assert "weights_only=False" not in str(caught.value).replace(" ", "")
+    assert not marker.exists()
+    assert not list(cache.rglob("forecaster.json"))
+    file.write_bytes(good)  # the first digest to be trusted is that of a good file
+    registry.fetch("tiny", file, say=len)
+
+
+def test_what_cannot_be_fetched(published, monkeypatch, tmp_path):
+    with pytest.raises(UnknownForecaster, match="xforecast models"):
+        registry.fetch("earthformer-enso")
+    with pytest.raises(CheckpointError, match="check the path"):
+        registry.fetch("tiny", tmp_path / "absent.pt")
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(registry.urllib.request, "urlopen", offline)
+    with pytest.raises(CheckpointError, match=r"(?s)no route to host.*--from FILE"):
+        registry.fetch("tiny")
+
+
+def test_a_download(published, monkeypatch):
+    file, seen = published
+    monkeypatch.setattr(registry.urllib.request, "urlopen", lambda url, timeout: file.open("rb"))
+    registry.fetch("tiny", say=len)
+    assert sorted(seen["state"]) == ["a", "b"]
+
+
+def test_weights_that_do_not_fit_the_published_configuration(cache, tmp_path):
+    torch.save({"nonsense": torch.ones(1)}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="nonsense"):
+        registry.fetch("earthformer-icar-enso-official", tmp_path / "other.pt", say=len)
+    assert not list(cache.rglob("*.safetensors"))
