@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xforecast.models import layers
 from xforecast.models.compat import ACTIVATION_WORDS
 from xforecast.models.cuboid import ScoreBias
 from xforecast.models.layers import ACTIVATIONS, FeedForward, PositionEmbedding, RMSNorm, attend, recompute
@@ -100,3 +101,13 @@ def test_recomputing_changes_no_number():
         (gradient,) = torch.autograd.grad(y.square().sum(), x)
         results.append((y, gradient))
     torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("groups", [1, 5])
+def test_many_groups_are_attended_to_in_pieces(groups, monkeypatch):
+    """CUDA's kernels take a limited number of them in one call."""
+    q, k, v = torch.randn(3, 2, 5, 4, 2, 8).unbind()
+    bias = torch.randn(groups, 2, 4, 4)
+    whole = attend(q, k, v, bias)
+    monkeypatch.setattr(layers, "LARGEST", 3)
+    torch.testing.assert_close(attend(q, k, v, bias), whole)

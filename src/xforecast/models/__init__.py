@@ -90,8 +90,8 @@ def build(model: str, config: Config | Mapping[str, Any]) -> nn.Module:
 
     Examples
     --------
-    >>> build("Persistence", {"horizon": 3}).config
-    PersistenceConfig(horizon=3)
+    >>> build("Persistence", {"horizon": 3}).config.horizon
+    3
     """
     wanted = config_class(model)
     if isinstance(config, Mapping):
@@ -106,8 +106,8 @@ def describe(model: nn.Module) -> dict[str, Any]:
 
     Examples
     --------
-    >>> describe(Persistence(PersistenceConfig(horizon=3)))
-    {'model': 'Persistence', 'config': {'horizon': 3}}
+    >>> describe(Persistence(PersistenceConfig(horizon=3, output_channels=1)))
+    {'model': 'Persistence', 'config': {'horizon': 3, 'output_channels': 1}}
     """
     name = next((name for name, (kind, _) in MODELS.items() if type(model) is kind), type(model).__name__)
     check_choice("model", name, MODELS)

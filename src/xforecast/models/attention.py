@@ -34,8 +34,6 @@ __all__ = [
     "GlobalVectorConfig",
     "Quirks",
     "SelfAttentionBlock",
-    "SeparateProjections",
-    "SharedProjections",
 ]
 
 CHECKPOINTS = ("none", "feed_forward", "all")
@@ -73,6 +71,11 @@ class BlockConfig(Config):
         Save memory in training by computing these layers again for the gradient. Changes no number.
     initialisation : Initialisation
         Schemes of the linear layers.
+
+    Examples
+    --------
+    >>> BlockConfig(heads=8, padding="zeros").padding
+    'zeros'
     """
 
     heads: int = 4
@@ -132,6 +135,11 @@ class GlobalVectorConfig(Config):
         Use them in the decoder's self- and cross-attention; otherwise they serve the encoder only.
     decoder_update : bool
         The decoder's self-attention changes them for the layers that follow.
+
+    Examples
+    --------
+    >>> GlobalVectorConfig(8, projections="separate", width_ratio=2).width_ratio
+    2
     """
 
     count: int = 8
@@ -166,6 +174,11 @@ class Quirks(Config):
     unordered_global_mask : bool
         With padding "ignore", the mask of global vectors over tokens lists places in the order of the grid while the
         tokens are in the order of cuboids, so that some real tokens are ignored and some padding is not.
+
+    Examples
+    --------
+    >>> Quirks().decoder_cuboids_from_history
+    False
     """
 
     decoder_cuboids_from_history: bool = False
@@ -276,7 +289,7 @@ _PROJECTIONS = {"shared": SharedProjections, "separate": SeparateProjections}
 
 
 class CuboidSelfAttention(nn.Module):
-    """Self-attention within cuboids, and with global vectors (Earthformer, eq. 1-8).
+    """Self-attention within cuboids, and with global vectors (Earthformer, sec. 3.1).
 
     The result is the update; the caller adds it to the input.
 

@@ -281,31 +281,22 @@ def _triple(value: Any) -> tuple[int, ...]:
     return (1, *values) if len(values) == 2 else values
 
 
-def _strategies(words: Any) -> tuple[str, ...]:
-    return tuple(_word("cuboid strategy", word, STRATEGY_WORDS) for word in words)
+def _cuboids(patterns: Any, kind: type, *lists: Any) -> Any:
+    """Names of patterns where they are given, else cuboids from the official lists.
 
-
-def _self_cuboids(size: Any, strategy: Any, shift: Any) -> tuple[Any, ...]:
-    """Cuboids from the official lists: one entry a layer, or such a list for every level."""
-    if isinstance(size[0][0], list | tuple):
-        return tuple(map(_self_cuboids, size, strategy, shift))
-    return tuple(
-        Cuboid(tuple(a), _strategies(b), tuple(c))  # type: ignore[arg-type]
-        for a, b, c in zip(size, strategy, shift, strict=True)
-    )
-
-
-def _cross_cuboids(size: Any, strategy: Any, shift: Any, chunks: Any) -> tuple[Any, ...]:
-    if isinstance(size[0][0], list | tuple):
-        return tuple(map(_cross_cuboids, size, strategy, shift, chunks))
-    return tuple(
-        CrossCuboid(tuple(a), _strategies(b), tuple(c), d)  # type: ignore[arg-type]
-        for a, b, c, d in zip(size, strategy, shift, chunks, strict=True)
-    )
-
-
-def _patterns(value: Any) -> Any:
-    return value if isinstance(value, str) else tuple(value)
+    The lists hold sizes, strategies, shifts and so on, with one entry for each layer, or such a list for each level.
+    """
+    if patterns is not None:
+        return patterns
+    if len({len(entries) for entries in lists}) > 1:
+        raise InvalidOption("lists of cuboids", lists, "sizes, strategies and shifts of equal number")
+    layers = zip(*lists, strict=True)
+    if isinstance(lists[0][0][0], list | tuple):
+        return [_cuboids(None, kind, *level) for level in layers]
+    return [
+        kind(size, [_word("cuboid strategy", word, STRATEGY_WORDS) for word in strategy], *rest)
+        for size, strategy, *rest in layers
+    ]
 
 
 def _earthformer_config(kwargs: Mapping[str, Any]) -> EarthformerConfig:
@@ -345,10 +336,10 @@ def _earthformer_config(kwargs: Mapping[str, Any]) -> EarthformerConfig:
         positions=_word("pos_embed_type", a["pos_embed_type"], POSITION_WORDS),
         stem=_stem(a),
         encoder=EncoderConfig(
-            depths=tuple(a["enc_depth"]),
-            cuboids=_patterns(a["enc_attn_patterns"])
-            if a["enc_attn_patterns"] is not None
-            else _self_cuboids(a["enc_cuboid_size"], a["enc_cuboid_strategy"], a["enc_shift_size"]),
+            depths=a["enc_depth"],
+            cuboids=_cuboids(
+                a["enc_attn_patterns"], Cuboid, a["enc_cuboid_size"], a["enc_cuboid_strategy"], a["enc_shift_size"]
+            ),
             feed_forward_each=a["enc_use_inter_ffn"],
         ),
         decoder=_decoder(a),
@@ -359,16 +350,18 @@ def _earthformer_config(kwargs: Mapping[str, Any]) -> EarthformerConfig:
 
 
 def _decoder(a: Mapping[str, Any]) -> DecoderConfig:
-    own = a["dec_self_attn_patterns"]
-    cross = a["dec_cross_attn_patterns"]
     return DecoderConfig(
-        depths=tuple(a["dec_depth"]),
-        cuboids=_patterns(own)
-        if own is not None
-        else _self_cuboids(a["dec_self_cuboid_size"], a["dec_self_cuboid_strategy"], a["dec_self_shift_size"]),
-        cross_cuboids=_patterns(cross)
-        if cross is not None
-        else _cross_cuboids(
+        depths=a["dec_depth"],
+        cuboids=_cuboids(
+            a["dec_self_attn_patterns"],
+            Cuboid,
+            a["dec_self_cuboid_size"],
+            a["dec_self_cuboid_strategy"],
+            a["dec_self_shift_size"],
+        ),
+        cross_cuboids=_cuboids(
+            a["dec_cross_attn_patterns"],
+            CrossCuboid,
             a["dec_cross_cuboid_hw"],
             a["dec_cross_cuboid_strategy"],
             a["dec_cross_shift_hw"],

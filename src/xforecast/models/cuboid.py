@@ -19,7 +19,7 @@ __all__ = ["Partition", "RelativePositionBias", "ScoreBias", "allowed_pairs", "r
 
 @dataclass(frozen=True)
 class Partition:
-    """A grid cut into cuboids: pad, roll, cut, and all of it undone (Earthformer, eq. 2-5).
+    """A grid cut into cuboids: pad, roll, cut, and all of it undone (Earthformer, sec. 3.1).
 
     Parameters
     ----------
@@ -134,7 +134,25 @@ class Partition:
 
 
 def allowed_pairs(queries: Partition, keys: Partition) -> torch.Tensor | None:
-    """Which query may attend to which key of its cuboid, (cuboids, 1, queries, keys); None if all may."""
+    """Which query may attend to which key of its cuboid.
+
+    Both must lie in the same region, and with padding "ignore" both must be data.
+
+    Parameters
+    ----------
+    queries, keys : Partition
+        With the same number of cuboids.
+
+    Returns
+    -------
+    BoolTensor, (cuboids, 1, queries, keys), or None if all may
+
+    Examples
+    --------
+    >>> partition = Partition.of(Cuboid((1, 1, 2)), (1, 1, 3))
+    >>> allowed_pairs(partition, partition)[:, 0].tolist()
+    [[[True, True], [True, True]], [[True, False], [False, False]]]
+    """
     allowed = queries.regions()[:, :, None] == keys.regions()[:, None, :]
     if queries.padding == "ignore":
         real = queries.by_cuboid(queries.real())[:, :, None] & keys.by_cuboid(keys.real())[:, None, :]
@@ -180,6 +198,12 @@ class RelativePositionBias(nn.Module):
     index : LongTensor, (queries, keys)
         From :func:`relative_position_index`.
     heads : int
+
+    Examples
+    --------
+    >>> index = relative_position_index((1, 1, 4), (1, 1, 4), (1, 1, 4))
+    >>> RelativePositionBias((1, 1, 4), index, heads=2)().shape
+    torch.Size([1, 2, 4, 4])
     """
 
     index: torch.Tensor
@@ -205,6 +229,12 @@ class ScoreBias(nn.Module):
         From :func:`allowed_pairs`.
     has_globals : bool
         Keys include global vectors, so that every query has something to attend to.
+
+    Examples
+    --------
+    >>> partition = Partition.of(Cuboid((1, 1, 2)), (1, 1, 3))
+    >>> ScoreBias(None, allowed_pairs(partition, partition), has_globals=True)()[1, 0].tolist()
+    [[True, False], [False, False]]
     """
 
     allowed: torch.Tensor | None

@@ -49,6 +49,11 @@ class EncoderConfig(Config):
         cuboids themselves.
     feed_forward_each : bool
         A feed-forward layer after every attention layer, or one at the end of a block.
+
+    Examples
+    --------
+    >>> EncoderConfig(depths=(2, 2), cuboids=("video_swin_2x8", (Cuboid((4, 4, 4)),))).feed_forward_each
+    True
     """
 
     depths: tuple[int, ...] = (1, 1)
@@ -89,6 +94,11 @@ class DecoderConfig(Config):
         A feed-forward layer after every attention layer, or one at the end of a block.
     upsample_kernel : int
         Odd kernel of the convolution after each upsampling.
+
+    Examples
+    --------
+    >>> DecoderConfig(initial_forecast="last", cross_cuboids=(CrossCuboid((2, 2)),)).depths
+    (1, 1)
     """
 
     depths: tuple[int, ...] = (1, 1)
@@ -445,7 +455,7 @@ class Decoder(nn.Module):
 
 
 class Earthformer(nn.Module):
-    """Space-time transformer that forecasts by cuboid attention (Gao et al., NeurIPS 2022, fig. 1).
+    """Space-time transformer that forecasts by cuboid attention (Gao et al., NeurIPS 2022).
 
     Data go through a convolutional stem, a hierarchical encoder of cuboid self-attention with global vectors, a decoder
     that attends to the encoder's memory at every level, and a convolutional head.

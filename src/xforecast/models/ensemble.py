@@ -27,6 +27,12 @@ class EnsembleConfig(Config):
         Configuration of every network.
     size : int
         Number of networks.
+
+    Examples
+    --------
+    >>> from xforecast.models import PersistenceConfig
+    >>> EnsembleConfig.from_dict({"model": "Persistence", "config": {"horizon": 3}, "size": 2}).config.horizon
+    3
     """
 
     model: str
@@ -80,7 +86,7 @@ class Ensemble(nn.Module):
         from xforecast.models import build
 
         self.config = config
-        self.size = self.max_samples = self.default_samples = config.size
+        self.size = config.size
         self.networks = nn.ModuleList(build(config.model, config.config) for _ in range(config.size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class Initialisation(Config):
         The expanding and the contracting layer.
     resample : str
         Patch merging and the model's last projection.
+
+    Examples
+    --------
+    >>> Initialisation(attention_output="zeros").attention
+    'fan_in'
     """
 
     attention: str = "fan_in"
@@ -277,19 +283,52 @@ def attend(
     # it broadcasts and is never copied over the batch.
     if bias is not None and bias.shape[0] > 1:
         q, k, v = (t.flatten(1, 2) for t in (q, k, v))
-        bias = bias.expand(groups, heads, -1, -1).flatten(0, 1)
+        bias = bias.expand(groups, heads, -1, -1).flatten(0, 1)[None]
         restore = (1, (groups, heads))
     else:
         restore = (0, (q.shape[0], groups))
         q, k, v = (t.flatten(0, 1) for t in (q, k, v))
     if bias is not None and bias.is_floating_point():
         bias = bias.to(q.dtype)
-    out = functional.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropout, scale=scale)
+    out = _in_pieces(q, k, v, bias, restore[0], dropout, scale)
     return out.unflatten(*restore).transpose(2, 3).flatten(-2)
 
 
+LARGEST = 2**16 - 1
+"""Largest number of groups, and of heads, that the fused kernels of CUDA take in one call."""
+
+
+def _in_pieces(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    bias: torch.Tensor | None,
+    axis: int,
+    dropout: float,
+    scale: float | None,
+) -> torch.Tensor:
+    """Attention of (batch, heads, tokens, width), with no more than :data:`LARGEST` entries along `axis` at a time."""
+    shared = bias is None or bias.shape[axis] == 1
+    biases = itertools.repeat(bias) if shared else bias.split(LARGEST, axis)  # type: ignore[union-attr]
+    pieces = [
+        functional.scaled_dot_product_attention(*part, attn_mask=part_bias, dropout_p=dropout, scale=scale)
+        for part, part_bias in zip(
+            zip(q.split(LARGEST, axis), k.split(LARGEST, axis), v.split(LARGEST, axis), strict=True),
+            biases,
+            strict=False,
+        )
+    ]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=axis)
+
+
 def recompute(module: nn.Module, *inputs: torch.Tensor | None, when: bool) -> torch.Tensor:
-    """Call `module`; in training and if `when`, forget its activations and compute them again for the gradient."""
+    """Call `module`; in training and if `when`, forget its activations and compute them again for the gradient.
+
+    Examples
+    --------
+    >>> recompute(nn.Linear(2, 3), torch.zeros(1, 2), when=True).shape
+    torch.Size([1, 3])
+    """
     if when and module.training and torch.is_grad_enabled():
         return checkpoint(module, *inputs, use_reentrant=False)
     return module(*inputs)

@@ -1,4 +1,4 @@
-"""Cuboid patterns: how the attention layers of one block cut space-time, in order (Earthformer, sec. 3.2 and app. A).
+"""Cuboid patterns: how the attention layers of one block cut space-time, in order (Earthformer, sec. 3.2).
 
 A pattern is a name for a function of the grid ``(time, height, width)``; the tables :data:`SELF_PATTERNS` and
 :data:`CROSS_PATTERNS` hold them all. Nothing here needs torch.
@@ -33,7 +33,7 @@ DILATED: Strategies = ("dilated", "dilated", "dilated")
 
 @dataclass(frozen=True)
 class Cuboid(Config):
-    """How one self-attention layer cuts the grid into cuboids (Earthformer, eq. 2-5).
+    """How one self-attention layer cuts the grid into cuboids (Earthformer, sec. 3.1).
 
     Parameters
     ----------

@@ -5,6 +5,8 @@ Change one with :func:`dataclasses.replace`, and build it with the class: ``Eart
 
 from __future__ import annotations
 
+from typing import Any
+
 from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.earthformer import DecoderConfig, EarthformerConfig, EncoderConfig
 from xforecast.models.protocol import check_choice
@@ -16,15 +18,21 @@ ORIGINAL = Quirks(decoder_cuboids_from_history=True, sliced_relative_index=True,
 """How the published models were trained."""
 
 VARIANTS = ("paper", "released")
-_BLOCK = BlockConfig(padding="zeros")
 
 
-def _depths(depth: int) -> dict[str, EncoderConfig | DecoderConfig]:
-    return {"encoder": EncoderConfig((depth, depth)), "decoder": DecoderConfig((depth, depth))}
+def _published(depth: int, **options: Any) -> EarthformerConfig:
+    """Configuration with what all published ones have in common."""
+    return EarthformerConfig(
+        encoder=EncoderConfig((depth, depth)),
+        decoder=DecoderConfig((depth, depth)),
+        block=BlockConfig(padding="zeros"),
+        quirks=ORIGINAL,
+        **options,
+    )
 
 
 def earthformer_sevir(variant: str = "paper", global_vectors: int = 8) -> EarthformerConfig:
-    """Earthformer for SEVIR: 13 frames of 384 x 384 radar to the next 12, every 5 minutes (Gao et al. 2022, table 3).
+    """Earthformer for SEVIR: 13 frames of 384 x 384 radar to the next 12, every 5 minutes (Gao et al. 2022).
 
     Parameters
     ----------
@@ -41,18 +49,16 @@ def earthformer_sevir(variant: str = "paper", global_vectors: int = 8) -> Earthf
     """
     check_choice("variant", variant, VARIANTS)
     released = variant == "released"
-    return EarthformerConfig(
+    return _published(
+        1 if released else 2,
         history=13,
         horizon=12,
         grid=(384, 384),
         base_channels=128,
         stem=StemConfig(scales=((1, 3, 3), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(16, 64, 128)),
-        block=_BLOCK,
         global_vectors=GlobalVectorConfig(
             global_vectors, projections="separate" if released else "shared", self_attention=released
         ),
-        quirks=ORIGINAL,
-        **_depths(1 if released else 2),  # type: ignore[arg-type]
     )
 
 
@@ -64,21 +70,19 @@ def earthformer_sevirlr() -> EarthformerConfig:
     >>> earthformer_sevirlr().grid
     (128, 128)
     """
-    return EarthformerConfig(
+    return _published(
+        1,
         history=7,
         horizon=6,
         grid=(128, 128),
         base_channels=64,
         stem=StemConfig(scales=((1, 1, 1), (1, 2, 2), (1, 2, 2)), convolutions=(2, 2, 2), channels=(4, 16, 64)),
-        block=_BLOCK,
         global_vectors=GlobalVectorConfig(0),
-        quirks=ORIGINAL,
-        **_depths(1),  # type: ignore[arg-type]
     )
 
 
 def earthformer_enso(variant: str = "paper", global_vectors: int | None = None) -> EarthformerConfig:
-    """Earthformer for ICAR-ENSO: 12 months of sea surface temperature to the next 14 (Gao et al. 2022, table 4).
+    """Earthformer for ICAR-ENSO: 12 months of sea surface temperature to the next 14 (Gao et al. 2022).
 
     Parameters
     ----------
@@ -96,21 +100,19 @@ def earthformer_enso(variant: str = "paper", global_vectors: int | None = None) 
     released = variant == "released"
     if global_vectors is None:
         global_vectors = 0 if released else 8
-    return EarthformerConfig(
+    return _published(
+        1 if released else 4,
         history=12,
         horizon=14,
         grid=(24, 48),
         base_channels=64,
         stem=StemConfig(scales=((1, 1, 2),), convolutions=(2,), head_convolutions=(1,), norm_groups=16),
-        block=_BLOCK,
         global_vectors=GlobalVectorConfig(global_vectors),
-        quirks=ORIGINAL,
-        **_depths(1 if released else 4),  # type: ignore[arg-type]
     )
 
 
 def earthformer_nbody(global_vectors: int = 0) -> EarthformerConfig:
-    """Earthformer for N-body MNIST and Moving MNIST: 10 frames of 64 x 64 to the next 10 (Gao et al. 2022, table 2).
+    """Earthformer for N-body MNIST and Moving MNIST: 10 frames of 64 x 64 to the next 10 (Gao et al. 2022).
 
     Parameters
     ----------
@@ -122,15 +124,13 @@ def earthformer_nbody(global_vectors: int = 0) -> EarthformerConfig:
     >>> earthformer_nbody().positions
     'time+space'
     """
-    return EarthformerConfig(
+    return _published(
+        4,
         history=10,
         horizon=10,
         grid=(64, 64),
         base_channels=64,
         positions="time+space",
         stem=StemConfig(scales=((1, 2, 2),), convolutions=(2,), head_convolutions=(1,), norm_groups=16),
-        block=_BLOCK,
         global_vectors=GlobalVectorConfig(global_vectors),
-        quirks=ORIGINAL,
-        **_depths(4),  # type: ignore[arg-type]
     )

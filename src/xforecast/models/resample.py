@@ -24,6 +24,7 @@ __all__ = [
     "merged_grid",
     "pad_grid",
     "padding_to_multiple",
+    "resize_and_convolve",
     "resize_nearest",
 ]
 
@@ -164,6 +165,8 @@ class Upsample(nn.Module):
         Height and width of the result.
     kernel : int
         Odd extent of the kernel.
+    scheme : str, optional
+        A scheme in :data:`~xforecast.models.layers.INITIALISERS`; None for weights as torch initialises them.
 
     Examples
     --------
@@ -171,24 +174,42 @@ class Upsample(nn.Module):
     torch.Size([1, 2, 5, 7, 4])
     """
 
-    def __init__(self, channels: int, out_channels: int, size: tuple[int, int], kernel: int = 3):
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        size: tuple[int, int],
+        kernel: int = 3,
+        *,
+        scheme: str | None = "fan_out",
+    ):
         super().__init__()
         self.size = size
         self.convolution = nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2)
-        INITIALISERS["fan_out"](self.convolution.weight)
-        nn.init.zeros_(self.convolution.bias)  # type: ignore[arg-type]
+        if scheme is not None:
+            INITIALISERS[scheme](self.convolution.weight)
+            nn.init.zeros_(self.convolution.bias)  # type: ignore[arg-type]
 
     def forward(self, x_BTHWC: torch.Tensor) -> torch.Tensor:
         """Finer `x`, (batch, time, *size, out_channels)."""
-        frames = _frames(x_BTHWC)
-        weight, bias = self.convolution.weight, self.convolution.bias
-        (rows, row_rest), (columns, column_rest) = map(divmod, self.size, frames.shape[-2:])
-        if row_rest or column_rest:
-            frames = self.convolution(functional.interpolate(frames, size=self.size, mode="nearest"))
-        else:
-            kernel, padding = _kernel_with_resize(weight, rows, columns), weight.shape[-1] // 2
-            frames = functional.conv_transpose2d(frames, kernel, bias, stride=(rows, columns), padding=padding)
-        return _video(frames, x_BTHWC.shape[1])
+        return _video(resize_and_convolve(_frames(x_BTHWC), self.convolution, self.size), x_BTHWC.shape[1])
+
+
+def resize_and_convolve(x_NCHW: torch.Tensor, convolution: nn.Conv2d, size: tuple[int, int]) -> torch.Tensor:
+    """Resize images to the nearest value and convolve them, in one step where the factors are whole.
+
+    Examples
+    --------
+    >>> resize_and_convolve(torch.zeros(1, 8, 3, 3), nn.Conv2d(8, 4, 3, padding=1), (6, 6)).shape
+    torch.Size([1, 4, 6, 6])
+    """
+    (rows, row_rest), (columns, column_rest) = map(divmod, size, x_NCHW.shape[-2:])
+    if row_rest or column_rest:
+        return convolution(functional.interpolate(x_NCHW, size=size, mode="nearest"))
+    kernel, padding = _kernel_with_resize(convolution.weight, rows, columns), convolution.weight.shape[-1] // 2
+    return functional.conv_transpose2d(
+        x_NCHW, kernel, convolution.bias, stride=(rows, columns), padding=padding
+    )
 
 
 def _kernel_with_resize(weight_OIHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -305,7 +326,7 @@ def _convolutions(channels: int, out_channels: int, count: int, config: StemConf
 
 
 class Stem(nn.Module):
-    """From data to tokens: stages of convolutions and patch merging (Earthformer, sec. 3.3 and app. B).
+    """From data to tokens: stages of convolutions and patch merging (Earthformer, sec. 3.2).
 
     Parameters
     ----------
