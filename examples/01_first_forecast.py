@@ -33,8 +33,8 @@ fc
 # %%
 # Anomalies
 # ---------
-# Sea surface temperature mostly follows the season. What matters is the departure from the usual annual cycle, here that
-# of 1991-2020. The same cycle serves forecast and observation.
+# Sea surface temperature mostly follows the season. What matters is the departure from the usual annual cycle, here
+# that of 1991-2020. The same cycle serves forecast and observation.
 
 cycle = xf.climatology.climatology(ds.sst, base=("1991", "2020"))
 expected = xf.climatology.anomaly(fc.sst, cycle)
@@ -58,4 +58,5 @@ xf.plot.plume(index, xf.skill.nino34(observed), threshold=0.5)
 # ``error=`` the probabilities are fractions of the samples.
 
 outlook = xf.skill.enso_outlook(index, observed=xf.skill.nino34(observed))
-outlook[["season", "mean", "la_nina", "neutral", "el_nino"]].to_dataframe().drop(columns="init").round(2)
+table = outlook[["season", "mean", "la_nina", "neutral", "el_nino"]].to_dataframe()
+table.drop(columns="init").round(2)

@@ -25,13 +25,14 @@ print(forecaster.spec)
 # %%
 # A messy Dataset
 # ---------------
-# Kelvin in place of degrees Celsius, longitudes from -180 to 180, north at the top, dimensions in another order and other
-# names for everything. All of it is repaired.
+# Kelvin in place of degrees Celsius, longitudes from -180 to 180, north at the top, dimensions in another order and
+# other names for everything. All of it is repaired.
 
 ds = datasets.hadisst()
-messy = ds.assign_coords(lon=(ds.lon + 180) % 360 - 180).sortby("lon").sortby("lat", ascending=False)
+messy = ds.assign_coords(lon=(ds.lon + 180) % 360 - 180).sortby("lon")
 messy["sst"] = (messy.sst + 273.15).assign_attrs(ds.sst.attrs, units="K")
-messy = messy.rename(sst="tos", lat="nav_lat", lon="nav_lon").transpose("nav_lon", "time", "nav_lat")
+messy = messy.isel(lat=slice(None, None, -1)).transpose("lon", "time", "lat")
+messy = messy.rename(sst="tos", lat="nav_lat", lon="nav_lon")
 messy.earthformer.check("earthformer-enso")
 
 # %%
@@ -60,7 +61,8 @@ except xf.errors.SpecMismatch as error:
 # ------------
 # Regridding loses something, so it is never done behind your back. Here is a record on a 2.5 degree grid.
 
-fine = ds.reindex(lat=np.arange(-32.5, 33, 2.5), lon=np.arange(17.5, 303, 2.5), method="nearest")
+lat, lon = np.arange(-32.5, 33, 2.5), np.arange(17.5, 303, 2.5)
+fine = ds.reindex(lat=lat, lon=lon, method="nearest")
 fine.earthformer.check("earthformer-enso")
 
 # %%

@@ -12,8 +12,8 @@ You will learn
 # %%
 # Which model
 # -----------
-# The weights ``earthformer-enso-1981`` were trained on data up to 1981 and on nothing later. The sample record begins in
-# 1991, so no target below was seen in training, nor used to choose the weights.
+# The weights ``earthformer-enso-1981`` were trained on data up to 1981 and on nothing later. The sample record begins
+# in 1991, so no target below was seen in training, nor used to choose the weights.
 
 import xforecast as xf
 from xforecast import datasets
@@ -25,7 +25,8 @@ print(forecaster)
 # %%
 # Hindcasts
 # ---------
-# A slice of dates makes one forecast from each. Every one of them sees the 12 months up to its ``init`` and nothing else.
+# A slice of dates makes one forecast from each. Every one of them sees the 12 months up to its ``init`` and nothing
+# else.
 
 starts = slice("1991-12", "2020-06")
 fc = ds.earthformer.forecast(forecaster, init=starts)
