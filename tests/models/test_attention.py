@@ -305,3 +305,13 @@ def test_one_feed_forward_layer_for_a_block_or_one_for_each_attention():
 def test_options_that_cannot_work_are_told(kind, options, message):
     with pytest.raises(InvalidOption, match=message):
         kind(**options)
+
+
+def test_missing_global_vectors_are_told():
+    x = torch.zeros(1, 1, 1, 2, C)
+    layer = CuboidSelfAttention(C, (1, 1, 2), Cuboid((1, 1, 2)), PLAIN, GlobalVectorConfig(2))
+    with pytest.raises(InvalidOption, match="global vectors"):
+        layer(x)
+    cross = CuboidCrossAttention(C, (1, 1, 2), 1, CrossCuboid((1, 1)), 3, PLAIN, GlobalVectorConfig(2))
+    with pytest.raises(InvalidOption, match="global vectors"):
+        cross(x, x)

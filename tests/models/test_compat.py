@@ -103,8 +103,7 @@ def stacked_head(kwargs, inputs):
     targets = kwargs["target_shape_list"][::-1]
     sizes = [target[1:3] for target in targets] + [inputs[0].shape[2:4]]
     scales = tuple(
-        (1, math.ceil(fine[0] / coarse[0]), math.ceil(fine[1] / coarse[1]))
-        for fine, coarse in pairwise(sizes)
+        (1, math.ceil(fine[0] / coarse[0]), math.ceil(fine[1] / coarse[1])) for fine, coarse in pairwise(sizes)
     )
     config = StemConfig(scales, kwargs["num_conv_per_up_list"][::-1], [target[3] for target in targets])
     layer = Head(config, tuple(targets[0][:3]), kwargs["in_dim"], 1)
@@ -261,13 +260,14 @@ def test_published_configurations_give_the_official_numbers(name, record_propert
     assert found.double().std().item() == pytest.approx(case["output"]["std"], abs=1e-4)
 
 
-def test_fresh_weights_are_distributed_as_the_official_ones():
-    torch.manual_seed(0)
-    config = compat.translate_config("earthformer", official.read_json("full/enso.json")["kwargs"])
-    named = {
-        compat.official_name(name, one_stage=True): value for name, value in Earthformer(config).named_parameters()
-    }
-    statistics = official.read_json("full/init_stats_enso.json")
+@pytest.mark.parametrize("path", sorted((official.DATA / "full").glob("init_stats_*.json")), ids=lambda path: path.stem)
+def test_fresh_weights_are_distributed_as_the_official_ones(path):
+    name = path.stem.removeprefix("init_stats_")
+    kwargs = official.read_json(f"full/{name}.json")["kwargs"]
+    model = Earthformer(compat.translate_config("earthformer", kwargs))
+    one_stage = kwargs["initial_downsample_type"] == "conv"
+    named = {compat.official_name(name, one_stage=one_stage): value for name, value in model.named_parameters()}
+    statistics = official.read_json(path)
     assert named.keys() == statistics.keys()
     for name, expected in statistics.items():
         value = named[name].detach()

@@ -161,3 +161,13 @@ def test_relative_positions_are_the_official_ones(case):
 def test_the_merged_grid_covers_the_grid(grid, factors):
     merged = merged_grid(grid, factors)
     assert all((n - 1) * f < extent <= n * f for n, f, extent in zip(merged, factors, grid, strict=True))
+
+
+@given(partitions())
+def test_numbers_of_cuboids_are_where_their_tokens_are(partition):
+    numbers = partition.numbers()
+    assert numbers.shape == partition.grid
+    tokens = partition.decompose(1.0 + numbers[None, ..., None])[0, ..., 0]
+    expected = 1.0 + torch.arange(len(tokens))[:, None].expand(tokens.shape)
+    real = partition.by_cuboid(partition.real())
+    assert torch.equal(tokens[real], expected[real])

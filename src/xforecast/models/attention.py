@@ -6,6 +6,7 @@ a head, K global vectors, G their width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -190,6 +191,12 @@ Attention = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Queries, keys and values, each (batch, groups, tokens, heads, width of a head)."""
 
 
+def _given(vectors_BKG: torch.Tensor | None) -> torch.Tensor:
+    if vectors_BKG is None:
+        raise InvalidOption("vectors_BKG", None, "global vectors, (batch, count, width): the layer was built for them")
+    return vectors_BKG
+
+
 def _heads(x: torch.Tensor, parts: int, heads: int) -> Any:
     """Split the last axis into `parts` tensors, (..., heads, width of a head)."""
     return x.unflatten(-1, (parts, heads, -1)).unbind(-3)
@@ -347,7 +354,7 @@ class CuboidSelfAttention(nn.Module):
         size = self.partition.size
         if not quirks.sliced_relative_index:
             return RelativePositionBias(size, relative_position_index(size, size, size), heads)
-        volume = size[0] * size[1] * size[2]
+        volume = math.prod(size)
         index = relative_position_index(cuboid.size, cuboid.size, cuboid.size)[:volume, :volume]
         return RelativePositionBias(cuboid.size, index.clone(), heads)
 
@@ -374,7 +381,7 @@ class CuboidSelfAttention(nn.Module):
         if self.vectors is None:
             out = self.bias.silence(self._attend(local, self.bias()))
             return self._update(out), None
-        assert vectors_BKG is not None, "the layer was built for global vectors"
+        vectors_BKG = _given(vectors_BKG)
         of_tokens, of_vectors = self.vectors(x, self.vector_norm(vectors_BKG), local)
         out = self._attend(of_tokens, self.bias(vectors_BKG.shape[1]))
         vectors = self._attend(of_vectors, self.vectors_allowed)[:, 0]
@@ -481,7 +488,7 @@ class CuboidCrossAttention(nn.Module):
         k, v = _heads(self.key_value(memory), 2, self.heads)
         global_keys = 0
         if self.has_vectors:
-            assert vectors_BKG is not None, "the layer was built for global vectors"
+            vectors_BKG = _given(vectors_BKG)
             global_keys = vectors_BKG.shape[1]
             q, k, v = self._with_vectors(x, vectors_BKG, (q, k, v))
         dropout = self.attention_dropout if self.training else 0.0

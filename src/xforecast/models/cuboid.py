@@ -5,6 +5,7 @@ Axes in names of tensors: B batch, T H W grid, C channels, N cuboids, L tokens o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -115,8 +116,20 @@ class Partition:
 
     def order(self) -> torch.Tensor:
         """Index of every token on the flat padded grid, (cuboids, tokens), before rolling."""
-        places = torch.arange(self.padded[0] * self.padded[1] * self.padded[2], device="cpu")
+        places = torch.arange(math.prod(self.padded), device="cpu")
         return self.by_cuboid(places.reshape(self.padded))
+
+    def numbers(self) -> torch.Tensor:
+        """Number of the cuboid that each place of the grid belongs to, (time, height, width); for pictures.
+
+        Examples
+        --------
+        >>> Partition.of(Cuboid((1, 1, 2), shift=(0, 0, 1)), (1, 1, 5)).numbers().tolist()
+        [[[2, 0, 0, 1, 1]]]
+        """
+        cuboids, tokens = math.prod(self.counts), math.prod(self.size)
+        number = torch.arange(cuboids, device="cpu")[None, :, None, None].expand(1, cuboids, tokens, 1)
+        return crop_grid(self._roll(self._join(number), 1), self.grid, "zeros")[0, ..., 0]
 
     def regions(self) -> torch.Tensor:
         """Label of every token, (cuboids, tokens): tokens that rolling brought together have different labels."""
@@ -210,7 +223,7 @@ class RelativePositionBias(nn.Module):
 
     def __init__(self, extent: Triple, index: torch.Tensor, heads: int):
         super().__init__()
-        rows = (2 * extent[0] - 1) * (2 * extent[1] - 1) * (2 * extent[2] - 1)
+        rows = math.prod(2 * n - 1 for n in extent)
         self.table = nn.Parameter(0.02 * torch.randn(rows, heads))
         self.register_buffer("index", index, persistent=False)
 

@@ -51,6 +51,9 @@ INITIALISERS: dict[str, Callable[[torch.Tensor], object]] = {
 """Schemes for the weights of linear layers and convolutions: normal with variance 1 / fan_in; normal scaled by fan_out
 for a leaky ReLU; zeros."""
 
+LARGEST = 2**16 - 1
+"""Largest batch, and number of heads, that the fused attention kernels of CUDA take in one call."""
+
 POSITIONS = ("time+height+width", "time+space")
 """Kinds of :class:`PositionEmbedding`."""
 
@@ -292,10 +295,6 @@ def attend(
         bias = bias.to(q.dtype)
     out = _in_pieces(q, k, v, bias, restore[0], dropout, scale)
     return out.unflatten(*restore).transpose(2, 3).flatten(-2)
-
-
-LARGEST = 2**16 - 1
-"""Largest number of groups, and of heads, that the fused kernels of CUDA take in one call."""
 
 
 def _in_pieces(

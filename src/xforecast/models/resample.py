@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -133,7 +134,7 @@ class PatchMerging(nn.Module):
     ):
         super().__init__()
         self.factors, self.padding = factors, padding
-        gathered = channels * factors[0] * factors[1] * factors[2]
+        gathered = channels * math.prod(factors)
         self.norm = nn.LayerNorm(gathered)
         self.reduction = linear(gathered, out_channels, bias=False, scheme=scheme)
 
@@ -207,9 +208,7 @@ def resize_and_convolve(x_NCHW: torch.Tensor, convolution: nn.Conv2d, size: tupl
     if row_rest or column_rest:
         return convolution(functional.interpolate(x_NCHW, size=size, mode="nearest"))
     kernel, padding = _kernel_with_resize(convolution.weight, rows, columns), convolution.weight.shape[-1] // 2
-    return functional.conv_transpose2d(
-        x_NCHW, kernel, convolution.bias, stride=(rows, columns), padding=padding
-    )
+    return functional.conv_transpose2d(x_NCHW, kernel, convolution.bias, stride=(rows, columns), padding=padding)
 
 
 def _kernel_with_resize(weight_OIHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
