@@ -34,7 +34,13 @@ def sst_spec(**changes) -> DataSpec:
         "sst", "degC", ["sea_surface_temperature"], ["tos"], scale=0.8, climatology=Climatology(("1991", "2020"),
         cycle_values()), fill=0.0, valid_range=(-12.0, 12.0), statistics=(0.0, 0.8),
     )  # fmt: skip
-    options = {"variables": [sst], "grid": Grid.latlon(LAT, LON), "time_step": "1 month", "history": HISTORY, "horizon": HORIZON}
+    options = {
+        "variables": [sst],
+        "grid": Grid.latlon(LAT, LON),
+        "time_step": "1 month",
+        "history": HISTORY,
+        "horizon": HORIZON,
+    }
     return DataSpec(**{**options, "mask": MASK, **changes})
 
 

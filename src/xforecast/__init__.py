@@ -13,10 +13,9 @@ from xforecast._version import __version__
 if TYPE_CHECKING:
     from xforecast import climatology, models, plot, skill
     from xforecast.forecaster import Forecaster
-    from xforecast.registry import check, forecast, list_models, load
-    from xforecast.regrid import regrid
+    from xforecast.registry import check, forecast, list_models, load, regrid
     from xforecast.spec import Climatology, DataSpec, Grid, Variable
-    from xforecast.training import fit
+    from xforecast.training.fit import fit
 
 _HOMES = {
     "Climatology": "xforecast.spec",
@@ -29,7 +28,7 @@ _HOMES = {
     "forecast": "xforecast.registry",
     "list_models": "xforecast.registry",
     "load": "xforecast.registry",
-    "regrid": "xforecast.regrid",
+    "regrid": "xforecast.registry",
 }
 _MODULES = ("climatology", "models", "plot", "skill")
 

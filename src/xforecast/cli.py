@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from xforecast._version import __version__
@@ -16,13 +17,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 when a check found problems, 2 on an error that a person can mend."""
     chosen = _parser().parse_args(arguments)
     try:
-        return chosen.run(chosen) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _tell
+            return chosen.run(chosen) or 0
     except XForecastError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _tell(message, category, filename, lineno, file=None, line=None) -> None:
+    """A warning without the line of code that gave it."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 # ------------------------------------------------------------------ the commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -44,11 +45,17 @@ def climatology(data: Data, base: slice | tuple[str, str] | None = None) -> Data
     array([6., 7., 8.])
     """
     dim = _time_dim(data)
-    chosen = data if base is None else data.sel({dim: base if isinstance(base, slice) else slice(*base)})
-    found = np.unique(chosen[dim].dt.month)
+    period = slice(None) if base is None else base if isinstance(base, slice) else slice(*base)
+    found = np.unique(data[dim].sel({dim: period}).dt.month)
     if len(found) < 12:
         raise InvalidOption("base", base, f"a period with all 12 calendar months; found months {found.tolist()}")
-    return chosen.groupby(f"{dim}.month").mean(dim, keep_attrs=True)
+
+    def monthly_means(array: xr.DataArray) -> xr.DataArray:
+        return array.sel({dim: period}).groupby(f"{dim}.month").mean(dim, keep_attrs=True)
+
+    if isinstance(data, xr.Dataset):
+        return data.drop_dims(dim).assign(_each(data, (dim,), monthly_means))
+    return monthly_means(data)
 
 
 def anomaly(data: Data, cycle: Data | None = None, base: slice | tuple[str, str] | None = None) -> Data:
@@ -80,12 +87,13 @@ def anomaly(data: Data, cycle: Data | None = None, base: slice | tuple[str, str]
     """
     cycle = climatology(data, base) if cycle is None else cycle
     months = _stamps(data).dt.month.drop_vars("month", errors="ignore")
-    with xr.set_options(keep_attrs=True):
-        departures = data - cycle.sel(month=months).drop_vars("month")
-    departures = departures.transpose(*data.dims).assign_attrs(data.attrs)
-    if isinstance(departures, xr.Dataset):
-        return departures.assign({name: _as_anomaly(array) for name, array in departures.items()})
-    return _as_anomaly(departures)
+
+    def departures(array: xr.DataArray) -> xr.DataArray:
+        own = cycle[array.name] if isinstance(cycle, xr.Dataset) else cycle
+        result = array - own.sel(month=months).drop_vars("month")
+        return _as_anomaly(result.transpose(*array.dims).assign_attrs(array.attrs).rename(array.name))
+
+    return data.assign(_each(data, months.dims, departures)) if isinstance(data, xr.Dataset) else departures(data)
 
 
 def _stamps(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
@@ -129,17 +137,19 @@ def detrend(data: Data, degree: int = 1) -> Data:
     dim = _time_dim(data)
 
     def without_trend(array: xr.DataArray) -> xr.DataArray:
-        if dim not in array.dims:
-            return array
         numbered = array.assign_coords({dim: np.arange(array.sizes[dim], dtype=float)})
         fitted = numbered.polyfit(dim, degree, skipna=True).polyfit_coefficients
         trend = xr.polyval(numbered[dim], fitted)
         flat = (array - (trend - trend.mean(dim)).assign_coords({dim: array[dim]})).transpose(*array.dims)
         return flat.assign_attrs(array.attrs)
 
-    if isinstance(data, xr.Dataset):
-        return data.map(without_trend, keep_attrs=True)
-    return without_trend(data)
+    return data.assign(_each(data, (dim,), without_trend)) if isinstance(data, xr.Dataset) else without_trend(data)
+
+
+def _each(ds: xr.Dataset, dims: tuple, function: Callable[[xr.DataArray], xr.DataArray]) -> dict:
+    """The function of every variable of numbers that varies along the dimensions, others being left as they are."""
+    varying = {name: array for name, array in ds.data_vars.items() if array.ndim and set(dims) <= set(array.dims)}
+    return {name: function(array) for name, array in varying.items() if array.dtype.kind in "iuf"}
 
 
 def _time_dim(data: xr.DataArray | xr.Dataset):
@@ -149,6 +159,6 @@ def _time_dim(data: xr.DataArray | xr.Dataset):
             dim = find_axis(array, "time")
         except Ambiguous as several:
             raise InvalidOption("data", several.candidates, "one time axis", "drop or rename the others") from several
-        if dim is not None and dim in array.coords:
+        if dim is not None and dim in array.coords and hasattr(array[dim], "dt"):
             return dim
     raise InvalidOption("data", dict(data.sizes), "a time axis with dates", "xarray.decode_cf(ds)")

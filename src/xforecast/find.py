@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import xarray as xr
@@ -34,7 +34,7 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
 class Ambiguous(Exception):  # noqa: N818 - never leaves the label layer
     """Several candidates match."""
 
-    def __init__(self, candidates: Iterable[str]):
+    def __init__(self, candidates: Iterable[Hashable]):
         self.candidates = sorted(str(candidate) for candidate in candidates)
 
 
@@ -61,7 +61,7 @@ def find_variable(ds: xr.Dataset, wanted: Variable) -> str | None:
     return None
 
 
-def find_axis(da: xr.DataArray, axis: str) -> str | None:
+def find_axis(da: xr.DataArray, axis: str) -> Hashable | None:
     """The dimension of ``da`` that is its ``"time"``, ``"y"`` or ``"x"`` axis, or None.
 
     Raises `Ambiguous` when several match.

@@ -1,6 +1,6 @@
 """Forecasters by name: those in the package, those published by others, and any saved folder.
 
-`forecast` and `check` here are the functions behind the accessor and the command line.
+`forecast`, `check` and `regrid` here are the functions behind the accessor and the command line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,10 +29,13 @@ from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster
 from xforecast.forecaster import CONFIG_FILE, Forecaster
 from xforecast.models import compat, presets
 from xforecast.parallel import cache_folder
+from xforecast.regridding import to_grid
 from xforecast.report import Report
 from xforecast.spec import DataSpec, Grid, Variable
 
-__all__ = ["check", "fetch", "forecast", "list_models", "load"]
+__all__ = ["check", "fetch", "forecast", "list_models", "load", "regrid"]
+
+Data = TypeVar("Data", xr.DataArray, xr.Dataset)
 
 
 # ------------------------------------------------------------------ what is known
@@ -210,6 +213,57 @@ def check(
     False
     """
     return _choose(ds, model, {"init": init, "variables": variables}).check(ds, init=init, variables=variables)
+
+
+def regrid(
+    ds: Data,
+    like: str | os.PathLike | Forecaster | DataSpec | Grid,
+    *,
+    method: str = "auto",
+    min_coverage: float = 0.5,
+) -> Data:
+    """Data on a forecaster's latitudes and longitudes.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset or xarray.DataArray
+        With one-dimensional latitude and longitude, in any order and longitude convention.
+    like : str, path, Forecaster, DataSpec or Grid
+        Whose grid.
+    method : {"auto", "conservative", "linear", "nearest"}
+        ``"auto"`` averages areas (conservative) from a finer grid, takes the cells as they are where
+        they are the grid's own, and interpolates linearly otherwise; beside a missing value (land)
+        linear interpolation gives a missing value.
+    min_coverage : float, default 0.5
+        For area averages, the share of a cell that must have values.
+
+    Returns
+    -------
+    xarray.Dataset or xarray.DataArray
+        On the grid's cells, with the data's own dimension names; lazy where the data are.
+
+    Raises
+    ------
+    SpecMismatch
+        The data do not cover the grid.
+    InvalidOption
+        The grid is not one of latitudes and longitudes, or the data have none.
+    MissingExtra
+        xarray-regrid is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xforecast as xf
+    >>> lat, lon = np.arange(-10.0, 10.5, 1), np.arange(180.0, 211, 1)
+    >>> fine = xr.DataArray(np.ones((21, 31)), [("lat", lat), ("lon", lon)])
+    >>> xf.regrid(fine, xf.Grid.latlon([-5, 0, 5], [190, 195, 200])).shape
+    (3, 3)
+    """
+    if isinstance(like, DataSpec):
+        grid = like.grid
+    else:
+        grid = like if isinstance(like, Grid) else (like if isinstance(like, Forecaster) else load(like)).spec.grid
+    return to_grid(ds, grid, method=method, min_coverage=min_coverage)
 
 
 def _choose(ds, model, options: Mapping[str, Any]) -> Forecaster:

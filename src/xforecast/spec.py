@@ -234,7 +234,9 @@ class Grid:
             object.__setattr__(self, "spacing", tuple(float(value) for value in self.spacing))
 
     @classmethod
-    def latlon(cls, lat: Sequence[float], lon: Sequence[float], tolerance: float = 0.02) -> Grid:
+    def latlon(
+        cls, lat: Sequence[float] | np.ndarray, lon: Sequence[float] | np.ndarray, tolerance: float = 0.02
+    ) -> Grid:
         """A fixed region of latitudes and longitudes, in degrees."""
         return cls("latlon", (len(lat), len(lon)), tuple(lat), tuple(lon), tolerance=tolerance)
 
@@ -265,7 +267,7 @@ class Grid:
         return f"Grid({', '.join(parts)})"
 
 
-def node_spacing(nodes: Sequence[float]) -> float:
+def node_spacing(nodes: Sequence[float] | np.ndarray) -> float:
     """The median distance of neighbouring nodes; 1 for a single node."""
     steps = np.abs(np.diff(np.asarray(nodes, float)))
     return float(np.median(steps)) if steps.size else 1.0
@@ -346,6 +348,12 @@ class DataSpec:
             if mask.shape != self.grid.shape:
                 raise InvalidOption("DataSpec.mask", mask.shape, f"the grid's shape {self.grid.shape}")
             object.__setattr__(self, "mask", mask)
+        for variable in self.variables:
+            if variable.climatology is not None and variable.climatology.values.shape[1:] != self.grid.shape:
+                found = variable.climatology.values.shape
+                raise InvalidOption(
+                    f"climatology of {variable.name!r}", found, f"12 months of the grid's shape {self.grid.shape}"
+                )
 
     # -------------------------------------------------------------- derived
 

@@ -191,8 +191,8 @@ def _choose(times: np.ndarray, spec: DataSpec, init: object, report: Report) -> 
     if not items:
         report.error("init", "an empty list of starts", 'a date, a slice, a list of dates or "all"')
         return None
-    positions = [_position(times, item, spec.step) for item in items]
-    if missing := [str(item) for item, position in zip(items, positions, strict=True) if position is None]:
+    found = [_position(times, item, spec.step) for item in items]
+    if missing := [str(item) for item, position in zip(items, found, strict=True) if position is None]:
         report.error(
             "init",
             f"not on the time axis: {', '.join(missing[:3])}; the data run from {_show(times[0])} "
@@ -200,7 +200,7 @@ def _choose(times: np.ndarray, spec: DataSpec, init: object, report: Report) -> 
             f"choose stamps of the data, such as {_show(times[-1])}",
         )
         return None
-    return np.array(positions, int), False
+    return np.array(found, int), False
 
 
 def _axis(times: np.ndarray) -> xr.DataArray:
@@ -242,7 +242,7 @@ def _position(times: np.ndarray, item: object, step: TimeStep) -> int | None:
 
 def _month_of(item: object) -> int | None:
     if not isinstance(item, (str, np.datetime64)) and hasattr(item, "year") and hasattr(item, "month"):
-        return 12 * item.year + item.month - 1  # type: ignore[attr-defined]
+        return 12 * item.year + item.month - 1
     try:
         date = np.datetime64(str(item))
     except ValueError:

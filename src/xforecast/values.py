@@ -109,8 +109,9 @@ def _missing(values: np.ndarray, variable: Variable, spec: DataSpec) -> Iterator
     missing = np.isnan(values)
     if not missing.any() and spec.mask is None:
         return
-    everywhere = spec.mask is None or variable.fill is None
-    mask = np.ones(values.shape[-2:], bool) if everywhere else spec.mask
+    mask = spec.mask
+    if mask is None or variable.fill is None:
+        mask = np.ones(values.shape[-2:], bool)
     cells = max(int(mask.sum()), 1)
     share = (missing & mask).sum(axis=(-2, -1)) / cells
     if variable.fill is None and share.any():

@@ -92,7 +92,7 @@ def test_choosing_among_several(monkeypatch):
     with pytest.raises(UnknownForecaster, match=r"fit several forecasters: one, two\n  -> name one"):
         xf.forecast(sst_dataset())
     assert xf.forecast(sst_dataset(12)).attrs["xforecast_model"] == "one"
-    with pytest.raises(UnknownForecaster, match="(?s)fit no forecaster.*found 2, wanted at least 3.*name one"):
+    with pytest.raises(UnknownForecaster, match=r"(?s)fit no forecaster.*found 2, wanted at least 3.*name one"):
         xf.forecast(sst_dataset(2))
     assert xf.check(sst_dataset(12)).against == "one"
 
@@ -190,6 +190,7 @@ def a_tensor(file, marker):
     torch.save(torch.ones(3), file)
 
 
+@pytest.mark.filterwarnings("ignore")  # torch says that it found a pickle of another kind
 @pytest.mark.parametrize("damage", [malicious, malicious_pickle, html, empty, truncated, no_tensors, a_tensor])
 def test_files_that_are_not_weights_are_refused_and_never_run(damage, published, cache, tmp_path):
     file, _ = published

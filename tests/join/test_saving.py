@@ -162,7 +162,7 @@ DAMAGE = {
     "entries missing": (lambda folder: rewritten(folder, model=None, card=None), "card, model missing"),
     "another format": (lambda folder: rewritten(folder, format=99), "found format 99, wanted 1"),
     "unknown model": (lambda folder: rewritten(folder, model={"model": "Oracle", "config": {}}), "Oracle"),
-    "unknown option": (lambda folder: rewritten(folder, model={"model": "Persistence", "config": {"colour": 1}}), "colour"),
+    "unknown option": (lambda folder: rewritten(folder, model={"model": "Persistence", "config": {"hue": 1}}), "hue"),
     "no option": (lambda folder: rewritten(folder, model={}), "describes no model"),
     "half a spec": (wrong_spec, "describes no model"),
     "a newer spec": (newer_spec, "colour"),

@@ -17,7 +17,7 @@ PLAIN = {
     "units": "degC", "dtype": "f4", "calendar": "datetime64[ns]", "stamps": "first", "extra": False, "larger": False,
     "chunks": None, "as_array": False,
 }  # fmt: skip
-quickly = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quickly = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _tolerance(how) -> float:

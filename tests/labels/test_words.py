@@ -1,0 +1,201 @@
+"""Units, specs, reports and errors: the words in which the layers talk."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthetic import MASK, radar_spec, sst_spec
+from xforecast import errors, units
+from xforecast.errors import CheckpointError, InvalidOption, MissingExtra, SpecMismatch, UnknownForecaster
+from xforecast.progress import track
+from xforecast.report import Report
+from xforecast.spec import Climatology, DataSpec, Grid, Variable
+
+TEMPERATURES = ("degC", "K", "degF", "celsius", "degrees C", "Kelvin", "degree_Celsius", "deg_C", "°C")
+RATES = ("mm/h", "mm hr-1", "kg m-2 s-1", "mm/day", "m s-1", "kg/m2/s")
+finite = st.floats(-1e3, 1e3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from([TEMPERATURES, RATES]).flatmap(lambda kind: st.tuples(*[st.sampled_from(kind)] * 3)), finite)
+def test_there_and_back_and_by_a_detour(three, value):
+    first, second, third = three
+    there = units.conversion(first, second)
+    assert there.inverse()(there(value)) == pytest.approx(value, rel=1e-9, abs=1e-6)
+    detour = units.conversion(second, third)(there(value))
+    assert detour == pytest.approx(units.conversion(first, third)(value), rel=1e-6, abs=1e-6)
+    assert units.conversion(first, first).is_identity
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(TEMPERATURES), st.sampled_from(TEMPERATURES), finite, finite)
+def test_differences_convert_without_offset(first, second, a, b):
+    whole, difference = units.conversion(first, second), units.conversion(first, second, difference=True)
+    assert difference(a - b) == pytest.approx(whole(a) - whole(b), rel=1e-6, abs=1e-6)
+
+
+def test_known_conversions():
+    assert units.conversion("degC", "K")(20.0) == 293.15
+    assert units.conversion("kg m-2 s-1", "mm/h")(1 / 3600) == pytest.approx(1.0)
+    assert units.conversion("degF", "degC")(212.0) == pytest.approx(100.0)
+    assert units.conversion("%", "1")(50.0) == pytest.approx(0.5)
+    assert units.conversion("km", "m")(1.5) == 1500.0
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ("dBZ", "mm/h"),
+        ("dB", "1"),
+        ("degC", "mm/h"),
+        ("bananas", "degC"),
+        ("degC", "bananas"),
+        ("m", "s"),
+        ("", "degC"),
+    ],
+)
+def test_what_no_linear_map_connects(found, wanted):
+    assert not units.compatible(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"), [("dBZ", "DBZ"), ("bananas", "bananas"), ("", "1"), ("1", "dimensionless")]
+)
+def test_the_same_unit_is_itself(found, wanted):
+    assert units.compatible(found, wanted)
+    assert units.conversion(found, wanted).is_identity
+
+
+# ------------------------------------------------------------------ specs
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        sst_spec(), sst_spec(mask=None, calendar=["annual", "diurnal"]), radar_spec(),
+        sst_spec(variables=[sst_spec()["sst"], Variable("u", "m s-1", fill="nearest")], targets=["u"]),
+        DataSpec([Variable("v", "1")], Grid("pixel", (2, 3)), "10 s", 1, 1),
+    ],
+)  # fmt: skip
+def test_specs_go_to_json_and_back(spec):
+    again = DataSpec.from_json(spec.to_json())
+    assert again == spec
+    assert hash(again) == hash(spec)
+    assert repr(again) == repr(spec)
+    assert again.to_json() == spec.to_json()
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert "<table>" in spec._repr_html_()
+    assert (spec.mask is None) == (again.mask is None)
+
+
+def test_shapes_follow_from_the_parts():
+    spec = sst_spec(calendar=["annual"])
+    assert spec.input_shape == (3, 5, 8, 3)
+    assert spec.target_shape == (4, 5, 8, 1)
+    assert spec.channels == 3
+    assert spec["sst"].anomaly
+    assert spec != sst_spec()
+    with pytest.raises(KeyError):
+        spec["tas"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: sst_spec(history=0), "history"),
+        (lambda: sst_spec(horizon=-1), "horizon"),
+        (lambda: sst_spec(time_step="fortnight"), "time step"),
+        (lambda: sst_spec(targets=["tas"]), "targets"),
+        (lambda: sst_spec(calendar=["lunar"]), "calendar"),
+        (lambda: sst_spec(mask=MASK.T), "mask"),
+        (lambda: sst_spec(variables=[]), "variables"),
+        (lambda: sst_spec(variables=[Variable("a", "1"), Variable("a", "1")]), "variables"),
+        (lambda: Variable("a", "1", scale=0.0), "scale"),
+        (lambda: Variable("a", "1", scale=float("nan")), "scale"),
+        (lambda: Variable("a", "1", fill="mean"), "fill"),
+        (lambda: Grid("sphere", (2, 2)), "kind"),
+        (lambda: Grid("latlon", (2, 2), y=[1, 2, 3], x=[1, 2]), "Grid.y"),
+        (lambda: Climatology(("1981", "2010"), np.zeros((11, 2, 2))), "Climatology"),
+        (lambda: sst_spec(grid=Grid("pixel", (2, 2)), mask=None), "climatology of 'sst'"),
+    ],
+)
+def test_specs_that_cannot_be(make, words):
+    with pytest.raises(InvalidOption, match=words):
+        make()
+
+
+def test_a_spec_from_the_future():
+    stored = sst_spec().to_dict() | {"colour": "blue"}
+    with pytest.raises(CheckpointError, match=r"(?s)colour.*upgrade xforecast"):
+        DataSpec.from_dict(stored)
+
+
+def test_arrays_in_a_spec_cannot_be_changed():
+    again = DataSpec.from_json(sst_spec().to_json())
+    for array in (again.mask, again["sst"].climatology.values):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+# ------------------------------------------------------------------ errors and reports
+
+
+def test_every_error_is_an_xforecast_error_and_a_usual_one():
+    kinds = {
+        SpecMismatch: ValueError, InvalidOption: ValueError, UnknownForecaster: LookupError,
+        CheckpointError: ValueError, errors.DataFileError: OSError, errors.TrainingError: RuntimeError,
+        MissingExtra: ImportError,
+    }  # fmt: skip
+    for kind, usual in kinds.items():
+        assert issubclass(kind, errors.XForecastError)
+        assert issubclass(kind, usual)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SpecMismatch("a\n b", Report("x")), InvalidOption("seed", 0.5, "a whole number", "seed=0"),
+        MissingExtra("zarr", "zarr", "Zarr"), CheckpointError("c"), UnknownForecaster("u"), errors.TrainingError("t"),
+        errors.DataFileError("d"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_errors_travel_between_processes(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert repr(getattr(again, "report", None)) == repr(getattr(error, "report", None))
+
+
+def test_a_missing_extra_names_the_pip_line():
+    with pytest.raises(MissingExtra, match=r"pip install 'xforecast\[demo\]'"):
+        errors.require("no_such_package_at_all", extra="demo", purpose="The demo")
+
+
+def test_reports_count_and_sort():
+    report = Report("me")
+    assert repr(report) == "check against 'me': the data fit"
+    report.repair("units", "K to degC")
+    report.warn("mask", "some land", "look")
+    assert report
+    report.error("time", "a gap", "fill it")
+    assert not report
+    assert repr(report).splitlines()[0] == "check against 'me': 1 problem, 1 warning, 1 repair"
+    assert [line.strip()[0] for line in repr(report).splitlines()[1:] if "->" not in line] == ["✗", "!", "~"]
+    with pytest.raises(SpecMismatch) as caught:
+        report.raise_errors()
+    assert str(caught.value).splitlines()[0] == "the data do not fit 'me' (1 problem)"
+    assert caught.value.report is report
+    with pytest.warns(errors.XForecastWarning, match="mask: some land -> look"):
+        report.emit_warnings()
+
+
+def test_a_bar_changes_nothing(capsys):
+    assert list(track([3, 1, 2], "counting")) == [3, 1, 2]
+    assert list(track(iter("ab"), "letters", enabled=True, total=2)) == ["a", "b"]
+    assert capsys.readouterr().err == ""
