@@ -1,5 +1,39 @@
-"""Data sources; each gives a labelled, CF-compliant Dataset."""
+"""Data sources; each gives a labelled, CF-compliant Dataset, lazy where the data are large."""
 
 from xforecast.datasets.hadisst import hadisst
+from xforecast.datasets.icar_enso import icar_enso, icar_enso_windows, window_indices
+from xforecast.datasets.nbody import NBody, nbody_accelerations, nbody_mnist, nbody_trajectory
+from xforecast.datasets.radar import (
+    open_radar,
+    rain_rate_from_amount,
+    rain_rate_from_reflectivity,
+    reflectivity_from_rain_rate,
+    vil_code_from_vil,
+    vil_from_vil_code,
+)
+from xforecast.datasets.samples import list_samples, sample
+from xforecast.datasets.sevir import downsample, sevir, sevir_event, sevir_lr, sevir_sequences
 
-__all__ = ["hadisst"]
+__all__ = [
+    "NBody",
+    "downsample",
+    "hadisst",
+    "icar_enso",
+    "icar_enso_windows",
+    "list_samples",
+    "nbody_accelerations",
+    "nbody_mnist",
+    "nbody_trajectory",
+    "open_radar",
+    "rain_rate_from_amount",
+    "rain_rate_from_reflectivity",
+    "reflectivity_from_rain_rate",
+    "sample",
+    "sevir",
+    "sevir_event",
+    "sevir_lr",
+    "sevir_sequences",
+    "vil_code_from_vil",
+    "vil_from_vil_code",
+    "window_indices",
+]

@@ -1,0 +1,476 @@
+"""SEVIR, the Storm EVent ImagRy: 4-hour events of radar and satellite images over the United States.
+
+A catalogue (``CATALOG.csv``) names for each event and image type a row of an HDF5 file under ``data/``.
+`sevir` and `sevir_lr` give the events of a split, lazily; `sevir_sequences` the history and target windows
+that models are trained and scored on; `sevir_event` one event as data that a forecaster takes.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xforecast.datasets.sevir_catalogue import Events, events, grid_mapping, map_coordinates, project
+from xforecast.errors import DataFileError, InvalidOption, XForecastWarning, require
+
+__all__ = ["downsample", "sevir", "sevir_event", "sevir_lr", "sevir_sequences"]
+
+EVENT_START = -120  # minutes from the time of the event to its first frame, where the catalogue does not say
+
+
+@dataclass(frozen=True)
+class ImageType:
+    """What is known of one image type: labels, decoding, and what stands for missing."""
+
+    attrs: dict
+    scale: float = 1.0
+    missing: int | None = None
+
+
+TYPES = {
+    "vil": ImageType({"long_name": "Vertically integrated liquid as SEVIR's code, 0 to 255", "units": "1"}),
+    "ir069": ImageType(
+        {"standard_name": "brightness_temperature", "long_name": "GOES-16 6.9 um, water vapour", "units": "degC"},
+        0.01,
+        -32768,
+    ),
+    "ir107": ImageType(
+        {"standard_name": "brightness_temperature", "long_name": "GOES-16 10.7 um, window", "units": "degC"},
+        0.01,
+        -32768,
+    ),
+    "vis": ImageType({"long_name": "GOES-16 0.64 um reflectance factor", "units": "1"}, 1e-4, -32768),
+}
+REFERENCES = {
+    "title": "Storm EVent ImagRy (SEVIR)",
+    "references": "Veillette, Samsi and Mattioli 2020, NeurIPS 33",
+    "source": "NEXRAD and GOES-16 (NOAA), processed at MIT Lincoln Laboratory; registry.opendata.aws/sevir",
+    "licence": "no restrictions, cite the paper",
+    "Conventions": "CF-1.11",
+}
+
+
+# ------------------------------------------------------------------ events
+
+
+def sevir(
+    root: str | os.PathLike,
+    split: str | None = None,
+    *,
+    image_types: Sequence[str] = ("vil",),
+    start: str | None = None,
+    end: str | None = None,
+    order: str = "sorted",
+    missing_files: str = "raise",
+    decode: bool = True,
+) -> xr.Dataset:
+    """The events of SEVIR, with their frames, times and places.
+
+    Parameters
+    ----------
+    root : path
+        Folder with ``CATALOG.csv`` and ``data/``.
+    split : {"train", "val", "test"}, optional
+        The published splits: events up to 2019-01-01, up to 2019-06-01, and later.
+    image_types : sequence of {"vil", "ir069", "ir107", "vis"}
+        What to read; only events that have all of them are given.
+    start, end : str, optional
+        Events after ``start`` and not after ``end``, within the split.
+    order : {"sorted", "training"}
+        By id, or in the order in which Earthformer was trained: shuffled twice with pandas' seed 1.
+    missing_files : {"raise", "skip"}
+        What to do about events whose file is not there.
+    decode : bool, default True
+        Give float32 in the units below; otherwise the stored integers.
+
+    Returns
+    -------
+    xarray.Dataset
+        A variable for each image type, dims (event, time, y, x), lazy by event. ``vil`` is SEVIR's code
+        0 to 255 (`xforecast.datasets.vil_from_vil_code` gives kg m-2), ``ir069`` and ``ir107`` are in
+        degC, ``vis`` is a reflectance factor. ``time`` counts from the time of the event; coordinates
+        ``valid_time`` (event, time), the corners' latitudes and longitudes, and ``crs``; ``y`` and ``x``
+        are metres from the lower left corner. A type of another resolution has axes of its own, named
+        by their length, such as ``y_192``.
+
+    Raises
+    ------
+    DataFileError
+        The catalogue or a file is missing, damaged, or shorter than the catalogue says.
+
+    Warns
+    -----
+    XForecastWarning
+        Catalogue rows were left out, as published: with missing data, doubled, or without one of the
+        types; and those whose file is not there, with ``missing_files="skip"``.
+
+    Notes
+    -----
+    Veillette, Samsi and Mattioli (2020), NeurIPS 33. The data are free of restrictions and can be had
+    from ``s3://sevir`` without an account.
+
+    Examples
+    --------
+    >>> sevir("/no/such/folder", "test")
+    Traceback (most recent call last):
+    xforecast.errors.DataFileError: /no/such/folder/CATALOG.csv: no such file
+      -> pass the folder that holds CATALOG.csv and data/; SEVIR is at s3://sevir
+    """
+    chosen = _events(root, split, image_types, start, end, order, missing_files)
+    return _open(chosen, tuple(image_types), minutes=5, decode=decode, every=1)
+
+
+def sevir_lr(
+    root: str | os.PathLike,
+    split: str | None = None,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    order: str = "sorted",
+    missing_files: str = "raise",
+    decode: bool = True,
+) -> xr.Dataset:
+    """The events of SEVIR-LR: SEVIR's VIL at half the frames and a third of the resolution.
+
+    Parameters
+    ----------
+    root : path
+        Folder with SEVIR's ``CATALOG.csv`` and the reduced files under ``data/``. `downsample` makes the
+        same from `sevir`.
+    split, start, end, order, missing_files, decode
+        As of `sevir`. The test split is that of PreDiff; its training and validation data were drawn at
+        random from overlapping windows, while here they are apart in time.
+
+    Returns
+    -------
+    xarray.Dataset
+        As of `sevir`: ``vil`` over (event, time, y, x) with 25 frames every 10 minutes, 128 x 128 cells.
+
+    Raises
+    ------
+    DataFileError
+        As of `sevir`.
+
+    Notes
+    -----
+    Gao et al. (2023), PreDiff, NeurIPS 36.
+
+    Examples
+    --------
+    >>> sevir_lr("/no/such/folder", "test")
+    Traceback (most recent call last):
+    xforecast.errors.DataFileError: /no/such/folder/CATALOG.csv: no such file
+      -> pass the folder that holds CATALOG.csv and data/; SEVIR is at s3://sevir
+    """
+    chosen = _events(root, split, ("vil",), start, end, order, missing_files)
+    ds = _open(chosen, ("vil",), minutes=10, decode=decode, every=2)
+    return ds.assign_attrs(title="SEVIR-LR", references=f"{ds.references}; Gao et al. 2023, NeurIPS 36")
+
+
+def _events(root, split, image_types, start, end, order, missing_files) -> Events:
+    unknown = [name for name in image_types if name not in TYPES]
+    if unknown or isinstance(image_types, str) or not len(image_types):
+        why = "lght is a table of flashes, not an image" if "lght" in unknown else ""
+        raise InvalidOption("image_types", image_types, f"a sequence of some of {list(TYPES)}", why)
+    chosen = events(Path(root), tuple(image_types), split, start, end, order, missing_files)
+    if chosen.skipped:
+        counts = ", ".join(f"{number} {why}" for why, number in chosen.skipped.items())
+        warnings.warn(f"{chosen.catalogue}: left out {counts}", XForecastWarning, stacklevel=3)
+    return chosen
+
+
+def _open(chosen: Events, image_types: tuple[str, ...], *, minutes: int, decode: bool, every: int) -> xr.Dataset:
+    h5py = require("h5py", extra="data", purpose="SEVIR")
+    fields, axes = {}, {}
+    for position, name in enumerate(image_types):
+        rows, columns, frames, dtype = _layout(h5py, chosen, name)
+        y, x = ("y", "x") if position == 0 or (rows, columns) == axes["y", "x"] else (f"y_{rows}", f"x_{columns}")
+        axes.setdefault((y, x), (rows, columns))
+        data = _lazy(chosen, name, (frames, rows, columns), dtype)
+        attrs = {**TYPES[name].attrs, "grid_mapping": "crs"}
+        if not decode:
+            attrs |= {"units": "1", "long_name": f"{attrs['long_name']}, as stored"}
+        fields[name] = (("event", "time", y, x), _decoded(data, TYPES[name]) if decode else data, attrs)
+    if len({field[1].shape[1] for field in fields.values()}) > 1:
+        raise DataFileError(
+            f"{chosen.catalogue}: found image types with different numbers of frames\n  -> open them one by one"
+        )
+    ds = xr.Dataset(fields, coords=_times(chosen, frames, minutes, every), attrs=REFERENCES)
+    for (y, x), (rows, columns) in axes.items():
+        ds = ds.assign_coords(map_coordinates(chosen.table, y, x, rows, columns))
+    skipped = "; ".join(f"{why}: {number}" for why, number in chosen.skipped.items())
+    return ds.assign_coords(crs=((), 0, grid_mapping(chosen.table))).assign_attrs(left_out=skipped or "none")
+
+
+def _times(chosen: Events, frames: int, minutes: int, every: int) -> dict:
+    """Offsets from the event, the dates of the frames, and the corners."""
+    table = chosen.table
+    nominal = EVENT_START + minutes * np.arange(frames)
+    offsets = np.tile(nominal.astype(float), (len(table), 1))
+    for row, text in enumerate(table.get("minute_offsets", pd.Series(dtype=object))):
+        stated = str(text).split(":")[::every]
+        if len(stated) == frames:
+            offsets[row] = np.array(stated, float)
+    stamps = table["time_utc"].to_numpy("datetime64[ns]")
+    valid = stamps[:, None] + np.rint(offsets * 60e9).astype("timedelta64[ns]")
+    coords = {
+        "event": ("event", table["id"].to_numpy(str), {"long_name": "SEVIR event"}),
+        "time": ("time", (nominal * 60).astype("timedelta64[s]").astype("timedelta64[ns]"), {
+            "long_name": "Time from the time of the event", "axis": "T"}),
+        "event_time": ("event", stamps, {"standard_name": "time", "long_name": "Time of the event"}),
+        "valid_time": (("event", "time"), valid, {"standard_name": "time", "long_name": "Time of the frame"}),
+        "file_index": ("event", table["file_index"].to_numpy(int), {"long_name": "Row in the file"}),
+    }  # fmt: skip
+    for corner, name in {"llcrnr": "lower_left", "urcrnr": "upper_right"}.items():
+        for short, long in {"lat": "latitude", "lon": "longitude"}.items():
+            if corner + short in table:
+                unit = "degrees_north" if short == "lat" else "degrees_east"
+                attrs = {"long_name": f"{long} of the {name.replace('_', ' ')} corner", "units": unit}
+                coords[f"{name}_{long}"] = ("event", table[corner + short].to_numpy(float), attrs)
+    return coords
+
+
+# ------------------------------------------------------------------ frames
+
+
+def _layout(h5py, chosen: Events, name: str) -> tuple[int, int, int, np.dtype]:
+    """Rows, columns, frames and type of the images, after a look at every file."""
+    found = set()
+    places = pd.DataFrame({"path": chosen.paths[name], "index": chosen.indices[name]})
+    for path, wanted in places.groupby("path")["index"].max().items():
+        with _opened(h5py, path, name) as images:
+            if wanted >= images.shape[0]:
+                raise DataFileError(
+                    f"{path}: found {images.shape[0]} events, wanted {wanted + 1} by the catalogue\n"
+                    "  -> the file or the catalogue is of another version, or cut short; fetch both again"
+                )
+            found.add((*images.shape[1:], images.dtype))
+    if len(found) != 1:
+        raise DataFileError(f"{chosen.catalogue}: found {name} images of {len(found)} shapes, wanted one")
+    return found.pop()
+
+
+class _opened:  # noqa: N801 - a context manager
+    """The images of one type in a file, or an error that names the file."""
+
+    def __init__(self, h5py, path: str, name: str):
+        self.path, self.name, self.h5py = path, name, h5py
+
+    def __enter__(self):
+        try:
+            self.file = self.h5py.File(self.path, "r")
+        except OSError as error:
+            raise DataFileError(
+                f"{self.path}: cannot be read as HDF5: {str(error).splitlines()[0]}\n"
+                "  -> is it whole? Compare its size with the original and fetch it again"
+            ) from error
+        images = self.file.get(self.name)
+        if images is None or images.ndim != 4:
+            found = sorted(self.file)
+            self.file.close()
+            raise DataFileError(
+                f"{self.path}: found {found}, wanted an array {self.name!r} (event, y, x, time)\n  -> is it a SEVIR file?"
+            )
+        return images
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def _lazy(chosen: Events, name: str, shape: tuple[int, int, int], dtype: np.dtype) -> da.Array:
+    """Frames (event, time, y, x), one task an event."""
+    paths = da.from_array(np.array(chosen.paths[name], dtype=str), chunks=1)
+    indices = da.from_array(np.asarray(chosen.indices[name], np.int64), chunks=1)
+    chunks = ((1,) * len(chosen.table), *((size,) for size in shape))
+    meta = np.empty((0, 0, 0, 0), dtype)
+    return da.map_blocks(_read, paths, indices, image_type=name, chunks=chunks, new_axis=[1, 2, 3], meta=meta)
+
+
+def _read(paths: np.ndarray, indices: np.ndarray, image_type: str) -> np.ndarray:
+    h5py = require("h5py", extra="data", purpose="SEVIR")
+    with _opened(h5py, str(paths[0]), image_type) as images:
+        try:
+            return np.ascontiguousarray(np.moveaxis(images[int(indices[0])], -1, 0))[None]
+        except OSError as error:
+            raise DataFileError(
+                f"{paths[0]}: event {indices[0]} cannot be read: {error}\n  -> the file is damaged; fetch it again"
+            ) from error
+
+
+def _decoded(data: da.Array, facts: ImageType) -> da.Array:
+    values = data.astype(np.float32)
+    if facts.missing is not None:
+        values = da.where(data == facts.missing, np.float32(np.nan), values)
+    return values if facts.scale == 1.0 else values * np.float32(facts.scale)
+
+
+# ------------------------------------------------------------------ one event, windows, coarser data
+
+
+def sevir_event(ds: xr.Dataset, event: str) -> xr.Dataset:
+    """One event as data that a forecaster takes: dates on the time axis, the map in metres.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sevir`, `sevir_lr` or `downsample`.
+    event : str
+        Its id.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (time, y, x), lazy as ``ds`` is. Where the catalogue states the projection, ``y`` and ``x``
+        are the coordinates on it; otherwise metres from the lower left corner.
+
+    Raises
+    ------
+    InvalidOption
+        There is no such event.
+
+    Examples
+    --------
+    >>> offsets = np.arange(49) * np.timedelta64(5, "m")
+    >>> valid = np.array(["2019-06-02T10", "2019-07-01T22"], "datetime64[ns]")[:, None] + offsets
+    >>> ds = xr.Dataset(
+    ...     {"vil": (("event", "time", "y", "x"), np.zeros((2, 49, 6, 6), np.uint8))},
+    ...     coords={"event": ["R1", "R2"], "time": offsets, "valid_time": (("event", "time"), valid),
+    ...             "x": 500.0 + 1000 * np.arange(6)},
+    ... )
+    >>> one = sevir_event(ds, "R1")
+    >>> one.vil.dims, str(one.time.values[0])[:16]
+    (('time', 'y', 'x'), '2019-06-02T10:00')
+    """
+    if event not in ds["event"].values:
+        raise InvalidOption("event", event, f"one of the {ds.sizes['event']} events, such as {ds['event'].values[0]!r}")
+    one = ds.sel(event=event)
+    stamps = one["valid_time"].variable
+    one = one.drop_vars(["valid_time", "event_time"], errors="ignore").assign_coords(time=("time", stamps.values, {
+        "standard_name": "time", "axis": "T"}))  # fmt: skip
+    origin = one["crs"].attrs if "crs" in one.coords else {}
+    if {"lower_left_latitude", "lower_left_longitude"} <= set(one.coords) and "earth_radius" in origin:
+        left, bottom = project(float(one["lower_left_longitude"]), float(one["lower_left_latitude"]), origin)
+        for name in [name for name in one.coords if str(name).split("_")[0] in ("y", "x")]:
+            axis = str(name)[0]
+            shifted = one[name] + (bottom if axis == "y" else left)
+            attrs = {"standard_name": f"projection_{axis}_coordinate", "units": "m", "axis": axis.upper()}
+            one = one.assign_coords({name: shifted.assign_attrs(attrs)})
+    return one
+
+
+def sevir_sequences(ds: xr.Dataset, history: int = 13, horizon: int = 12, stride: int = 12) -> xr.Dataset:
+    """The windows of history and target frames that models are trained and scored on.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sevir`, `sevir_lr` or `downsample`.
+    history, horizon : int
+        Numbers of frames before and after the start: 13 and 12 for SEVIR, 7 and 6 for SEVIR-LR.
+    stride : int
+        Frames from one window of an event to the next: 12 for SEVIR, 6 for SEVIR-LR.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (sequence, time, y, x), lazy; event by event, window by window. ``time`` counts from the last
+        frame of the history, so that targets have a positive one; coordinates ``event``, ``init`` and
+        ``first_frame`` over (sequence,).
+
+    Raises
+    ------
+    InvalidOption
+        The window is longer than the event.
+
+    Examples
+    --------
+    >>> offsets = np.arange(49) * np.timedelta64(5, "m")
+    >>> valid = np.array(["2019-06-02T10", "2019-07-01T22"], "datetime64[ns]")[:, None] + offsets
+    >>> ds = xr.Dataset(
+    ...     {"vil": (("event", "time", "y", "x"), np.zeros((2, 49, 6, 6), np.uint8))},
+    ...     coords={"event": ["R1", "R2"], "time": offsets, "valid_time": (("event", "time"), valid),
+    ...             "x": 500.0 + 1000 * np.arange(6)},
+    ... )
+    >>> windows = sevir_sequences(ds)
+    >>> windows.sizes["sequence"], windows.first_frame.values
+    (6, array([ 0, 12, 24,  0, 12, 24]))
+    """
+    length, frames = history + horizon, ds.sizes["time"]
+    if min(history, horizon, stride) < 1 or length > frames:
+        wanted = f"positive numbers, history and horizon together at most {frames} frames"
+        raise InvalidOption("history, horizon, stride", (history, horizon, stride), wanted)
+    starts = np.arange(0, frames - length + 1, stride)
+    step = ds["time"].values[1] - ds["time"].values[0]
+    parts = []
+    for first in starts:
+        part = ds.isel(time=slice(first, first + length))
+        init = part["valid_time"].variable.isel(time=history - 1)
+        since = part["time"].copy(data=step * np.arange(1 - history, horizon + 1))
+        parts.append(part.assign_coords(init=init, time=since, first_frame=int(first)))
+    windows = xr.concat(parts, dim="window", coords="different", compat="equals", data_vars="all")
+    windows = windows.drop_vars("event_time", errors="ignore").stack(sequence=("event", "window")).reset_index("sequence")
+    windows = windows.drop_vars("window", errors="ignore")
+    windows["time"].attrs = {"standard_name": "forecast_period", "long_name": "Time from the last frame of the history"}
+    windows["init"].attrs = {"standard_name": "forecast_reference_time", "long_name": "Initialization"}
+    return windows.transpose("sequence", "time", ...)
+
+
+def downsample(ds: xr.Dataset, time: int = 2, space: int = 3, method: str = "max") -> xr.Dataset:
+    """Fewer frames and larger cells: with the defaults, SEVIR-LR from SEVIR.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sevir`, or any with dims (time, y, x).
+    time : int
+        Every how many frames one is kept, the first among them.
+    space : int
+        Rows and columns that become one cell.
+    method : {"max", "mean"}
+        The largest of the cells, as SEVIR-LR was made, cells beyond the edge counting as 0; or their
+        mean, cells that do not fill a block left out.
+
+    Returns
+    -------
+    xarray.Dataset
+        With coordinates of the new cells' centres; lazy, and integers stay integers under ``"max"``.
+
+    Examples
+    --------
+    >>> offsets = np.arange(49) * np.timedelta64(5, "m")
+    >>> valid = np.array(["2019-06-02T10", "2019-07-01T22"], "datetime64[ns]")[:, None] + offsets
+    >>> ds = xr.Dataset(
+    ...     {"vil": (("event", "time", "y", "x"), np.zeros((2, 49, 6, 6), np.uint8))},
+    ...     coords={"event": ["R1", "R2"], "time": offsets, "valid_time": (("event", "time"), valid),
+    ...             "x": 500.0 + 1000 * np.arange(6)},
+    ... )
+    >>> coarse = downsample(ds)
+    >>> dict(coarse.vil.sizes), coarse.x.values
+    ({'event': 2, 'time': 25, 'y': 2, 'x': 2}, array([1500., 4500.]))
+    """
+    if method not in ("max", "mean"):
+        raise InvalidOption("method", method, "'max' or 'mean'")
+    if min(time, space) < 1:
+        raise InvalidOption("time, space", (time, space), "1 or more")
+    ds = ds.isel(time=slice(None, None, time))
+    for name in [dim for dim in ds.dims if str(dim).split("_")[0] in ("y", "x")]:
+        centres = ds[name] if name in ds.coords else None
+        short = -ds.sizes[name] % space
+        if short and method == "max":
+            ds = ds.drop_vars(name, errors="ignore").pad({name: (0, short)}, constant_values=0)
+            ds = ds.chunk({name: -1}) if ds.chunks else ds
+        coarse = ds.drop_vars(name, errors="ignore").coarsen({name: space}, boundary="trim")
+        ds = coarse.max() if method == "max" else coarse.mean()
+        if centres is not None and centres.size > 1:
+            step = float(centres[1] - centres[0])
+            new = float(centres[0]) + step * ((space - 1) / 2 + space * np.arange(ds.sizes[name]))
+            ds = ds.assign_coords({name: (name, new, centres.attrs)})
+    return ds
