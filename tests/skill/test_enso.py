@@ -182,6 +182,15 @@ def test_what_cannot_be_scored_is_told(forecast, record):
         nino34_correlation(forecast, record, window=4)
 
 
+def test_a_forecast_with_valid_times_and_leads_without_units(forecast, record):
+    expected = nino34_correlation(forecast, record)
+    valid = forecast.assign_coords(valid_time=(("init", "lead"), np.zeros((360, 6), "datetime64[ns]")))
+    np.testing.assert_array_equal(nino34_correlation(valid, record), expected)
+    bare = forecast.assign_coords(lead=np.arange(1.0, 7.0))
+    np.testing.assert_array_equal(nino34_correlation(bare, record), expected)
+    np.testing.assert_allclose(nino34_correlation(bare + 27, record + 27), expected, rtol=1e-9)
+
+
 def test_window_of_one_compares_values_as_they_are(forecast, record):
     skill = nino34_correlation(forecast, record, window=1, seasons=False)
     assert skill.lead.values.tolist() == [1, 2, 3, 4, 5, 6]

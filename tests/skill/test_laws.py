@@ -83,7 +83,7 @@ def test_chunks_make_no_difference_and_nothing_is_computed(data, name, dim):
     if name == "fss" and dim == "lead":
         dim = ("lead", "y", "x")
     eager = call(name, forecast, observed, dim=dim)
-    lazy = call(name, forecast.chunk(init=1, sample=2, y=3), observed.chunk(lead=1, x=4), dim=dim)
+    lazy = call(name, forecast.chunk(init=3, sample=3, y=5), observed.chunk(lead=1, x=5), dim=dim)
     parts = lazy.values() if isinstance(lazy, xr.Dataset) else [lazy]
     assert all(part.chunks is not None for part in parts)
     assert_same(lazy.compute(), eager)
@@ -233,8 +233,20 @@ def test_the_sample_dimension_is_found_by_its_standard_name(data):
     renamed = forecast.rename(sample="realisation_number")
     assert_same(skill.crps(renamed, observed), skill.crps(forecast, observed))
     assert_same(skill.rmse(renamed, observed), skill.rmse(forecast, observed))
+    numbered = forecast.drop_vars("sample").rename(sample="case")
+    numbered = numbered.assign_coords(number=("case", np.arange(5), {"standard_name": "realization"}))
+    assert_same(skill.crps(numbered, observed), skill.crps(forecast, observed))
     bare = forecast.drop_vars("sample").rename(sample="member")
     assert_same(skill.crps(bare, observed), skill.crps(forecast, observed))
+
+
+def test_maps_with_two_dimensional_latitudes(data):
+    forecast, observed = (x.drop_vars(["y", "x"]) for x in data)
+    lat = xr.DataArray(np.zeros((8, 9)), dims=("y", "x"), attrs={"standard_name": "latitude"})
+    curved = forecast.assign_coords(lat=lat, lon=lat.assign_attrs(standard_name="longitude"))
+    for name, options in (("fss", {"window": 3}), ("csi", {"pool": 2})):
+        score = getattr(skill, name)
+        assert_same(score(curved, observed, 2.0, **options), score(forecast, observed, 2.0, **options))
 
 
 def test_bare_arrays(data):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-BLOCK = 1 << 15
+from xforecast.skill._pieces import pieces
+
+BLOCK = 1 << 16
 """Elements that are compared at a time: two blocks of float32 and their masks stay in the cache."""
 
 SMALL = 2048
@@ -46,12 +48,13 @@ def event_counts(
         for f, o in zip(forecast_thresholds, observed_thresholds, strict=True)
     ]
     cells = forecast.shape[:kept]
-    if weights or forecast.size < SMALL * math.prod(cells):
-        return _by_axes(forecast, observed, weights[0] if weights else None, kept, levels)
-    counts = np.zeros((len(COUNTS), len(levels), *cells), np.int64)
+    fields = [forecast, observed, *weights]
+    if forecast.size < SMALL * math.prod(cells):
+        return _by_axes(fields, kept, levels)
+    counts = np.zeros((len(COUNTS), len(levels), *cells), np.float64 if weights else np.int64)
     masks = np.empty((2, BLOCK), bool)
     for cell in np.ndindex(cells):
-        _by_pieces(forecast[cell], observed[cell], levels, masks, counts[(..., *cell)])
+        _by_pieces([field[cell] for field in fields], levels, masks, counts[(..., *cell)])
     return counts
 
 
@@ -69,61 +72,74 @@ def comparable(threshold: float, dtype: np.dtype) -> Any:
 
 
 def _by_pieces(
-    forecast: np.ndarray,
-    observed: np.ndarray,
+    fields: list[np.ndarray], levels: list[tuple[Any, Any]], masks: np.ndarray, counts: np.ndarray
+) -> None:
+    """Add the counts of one cell, a cache-sized piece at a time."""
+    blocks = np.nditer(
+        fields, flags=["external_loop", "buffered", "zerosize_ok"], buffersize=BLOCK, order="K"
+    )
+    for piece in blocks:
+        tops = [_greatest(values) for values in piece]
+        if np.isnan(tops).any():
+            valid = ~np.logical_or.reduce([np.isnan(values) for values in piece])
+            piece = tuple(values[valid] for values in piece)
+            tops = [_greatest(values) for values in piece]
+        _add_piece(piece, tops, levels, masks[:, : piece[0].size], counts)
+
+
+def _add_piece(
+    piece: Sequence[np.ndarray],
+    tops: list[Any],
     levels: list[tuple[Any, Any]],
     masks: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Add the counts of one cell, a cache-sized piece at a time."""
-    blocks = np.nditer(
-        [forecast, observed], flags=["external_loop", "buffered", "zerosize_ok"], buffersize=BLOCK, order="K"
-    )
-    for x, y in blocks:
-        x_top, y_top = greatest(x), greatest(y)
-        if np.isnan(x_top) or np.isnan(y_top):
-            valid = ~(np.isnan(x) | np.isnan(y))
-            x, y = x[valid], y[valid]
-            x_top, y_top = greatest(x), greatest(y)
-        x_event, y_event = masks[:, : x.size]
-        counts[3] += x.size
-        for k, (x_level, y_level) in enumerate(levels):
-            if x_top >= x_level:
-                np.greater_equal(x, x_level, out=x_event)
-                counts[1, k] += np.count_nonzero(x_event)
-            if y_top >= y_level:
-                np.greater_equal(y, y_level, out=y_event)
-                counts[2, k] += np.count_nonzero(y_event)
-            if x_top >= x_level and y_top >= y_level:
-                np.logical_and(x_event, y_event, out=x_event)
-                counts[0, k] += np.count_nonzero(x_event)
+    """Add the counts of values without NaN; a level above them all costs nothing."""
+    x, y, *weights = piece
+    x_event, y_event = masks
+    size = weights[0].sum() if weights else x.size
+
+    def add(event: np.ndarray) -> Any:
+        return np.dot(weights[0], event) if weights else np.count_nonzero(event)
+
+    for k, (x_level, y_level) in enumerate(levels):
+        x_some, y_some = tops[0] >= x_level, tops[1] >= y_level
+        if x_some:
+            np.greater_equal(x, x_level, out=x_event)
+            counts[1, k] += add(x_event)
+        if y_some:
+            np.greater_equal(y, y_level, out=y_event)
+            counts[2, k] += add(y_event)
+        if x_some and y_some:
+            np.logical_and(x_event, y_event, out=x_event)
+            counts[0, k] += add(x_event)
+    counts[3] += size
 
 
-def greatest(values: np.ndarray) -> Any:
+def _greatest(values: np.ndarray) -> Any:
     """The greatest value, NaN where there is one."""
     return values.max() if values.size else -np.inf
 
 
-def _by_axes(
-    forecast: np.ndarray,
-    observed: np.ndarray,
-    weights: np.ndarray | None,
-    kept: int,
-    levels: list[tuple[Any, Any]],
-) -> np.ndarray:
-    """Counts for many small cells at once, or sums of weights."""
-    axes = tuple(range(kept, forecast.ndim))
-    valid = ~(np.isnan(forecast) | np.isnan(observed))
-    if weights is not None:
-        valid &= ~np.isnan(weights)
+def _by_axes(fields: list[np.ndarray], kept: int, levels: list[tuple[Any, Any]]) -> np.ndarray:
+    """Counts of many small cells at once, or sums of weights."""
+    shape, weighted = fields[0].shape, len(fields) > 2
+    counts = np.zeros((len(COUNTS), len(levels), *shape[:kept]), np.float64 if weighted else np.int64)
+    axes = tuple(range(kept, len(shape)))
+    for part in pieces(shape, BLOCK):
+        x, y, *weights = (np.ascontiguousarray(field[part]) for field in fields)
+        valid = ~(np.isnan(x) | np.isnan(y))
+        if weighted:
+            valid &= ~np.isnan(weights[0])
 
-    def add(event: np.ndarray) -> Any:
-        if weights is None:
+        def add(event: np.ndarray, weights: list[np.ndarray] = weights) -> Any:
+            if weights:
+                return np.sum(weights[0], axes, dtype=np.float64, where=event)
             return event.sum(axes, dtype=np.int64)
-        return np.sum(weights, axes, dtype=np.float64, where=event)
 
-    counts = []
-    for x_level, y_level in levels:
-        x_event, y_event = (forecast >= x_level) & valid, (observed >= y_level) & valid
-        counts.append([add(x_event & y_event), add(x_event), add(y_event), add(valid)])
-    return np.moveaxis(np.array(counts), 0, 1)
+        here: Any = part[:kept]
+        for k, (x_level, y_level) in enumerate(levels):
+            x_event, y_event = (x >= x_level) & valid, (y >= y_level) & valid
+            for count, event in enumerate((x_event & y_event, x_event, y_event, valid)):
+                counts[(count, k, *here)] += add(event)
+    return counts

@@ -6,7 +6,7 @@ Every score finds its dimensions here, so that names are looked up in one way: f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -55,6 +55,21 @@ MONTHS = frozenset({"month", "months", "mon", "mons"})
 
 def find_coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
     """Name of the coordinate of this kind, or None; an error where several fit equally well."""
+    own = {name: c for name, c in field.coords.items() if name in field.dims}
+    return (
+        _search(own, kind) or _search(field.coords, kind) or _usual_name({*field.coords, *field.dims}, kind)
+    )
+
+
+def find_dimension(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
+    """Name of the dimension of this kind, or None; its coordinate may have another name."""
+    along = {c.dims[0]: c for c in field.coords.values() if c.ndim == 1}
+    along |= {name: c for name, c in field.coords.items() if name in field.dims}
+    return _search(along, kind) or _usual_name(set(field.dims), kind)
+
+
+def _search(candidates: Mapping[Hashable, xr.DataArray], kind: str) -> str | None:
+    """The candidate that the attributes say is of this kind."""
     known = AXES[kind]
     tests = (
         lambda c: c.attrs.get("standard_name") in known.standard_names,
@@ -62,15 +77,18 @@ def find_coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
         lambda c: c.attrs.get("units") in known.units,
     )
     for test in tests:
-        found = [str(name) for name, c in field.coords.items() if test(c)]
-        found = [name for name in found if name in field.dims] or found
+        found = [str(name) for name, c in candidates.items() if test(c)]
         if len(found) > 1:
             raise InvalidOption(
                 f"{kind} coordinate", found, "one", "drop the others, or take away their standard_name"
             )
         if found:
             return found[0]
-    return next((name for name in known.names if name in field.coords or name in field.dims), None)
+    return None
+
+
+def _usual_name(names: set[Hashable], kind: str) -> str | None:
+    return next((name for name in AXES[kind].names if name in names), None)
 
 
 def coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> str:
@@ -87,16 +105,11 @@ def coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> str:
     return name
 
 
-def find_dimension(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
-    """Name of the dimension of this kind, or None."""
-    name = find_coordinate(field, kind)
-    return name if name in field.dims else None
-
-
 def dimension(field: xr.DataArray | xr.Dataset, kind: str) -> str:
     """Name of the dimension of this kind, or an error that says what is missing."""
-    name = coordinate(field, kind)
-    if name not in field.dims:
+    name = find_dimension(field, kind)
+    if name is None:
+        name = coordinate(field, kind)
         raise InvalidOption(
             f"{kind} dimension",
             tuple(field.dims),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -11,17 +11,41 @@ import numpy as np
 import xarray as xr
 
 from xforecast.skill._pairs import exactly
+from xforecast.skill._pieces import pieces
+
+PIECE = 1 << 16
+"""Elements that are worked on at a time, so that what is derived from them stays in the cache."""
 
 
-def mean(values: xr.DataArray, dim: Sequence[Hashable], weights: xr.DataArray | None = None) -> xr.DataArray:
-    """Mean in float64 over what is not NaN; NaN where nothing is left."""
-    if weights is None:
-        summed, weight = values.sum(dim, dtype=np.float64), values.count(dim)
-    else:
-        values, weights = exactly(values, weights)
-        summed = (values * weights).sum(dim, dtype=np.float64)
-        weight = weights.where(values.notnull()).sum(dim, dtype=np.float64)
-    return summed / weight.where(weight > 0)
+def mean(
+    *fields: xr.DataArray,
+    dim: Sequence[Hashable],
+    weights: xr.DataArray | None = None,
+    of: Callable[..., np.ndarray] = np.positive,
+) -> xr.DataArray:
+    """Mean in float64 of a function of the fields, over what is not NaN; NaN where nothing is left."""
+    if weights is not None:
+        fields = exactly(*fields, weights)
+    kernel = partial(_block_sums, of=of, weighted=weights is not None)
+    sums = by_block(kernel, *fields, dim=dim, new={"sum": 2}).sum(dim)
+    weight = sums.isel(sum=1)
+    return sums.isel(sum=0) / weight.where(weight > 0)
+
+
+def _block_sums(*arrays: Any, of: Callable[..., np.ndarray], weighted: bool) -> np.ndarray:
+    """Sums of values and of weights: shape (2, *kept)."""
+    *fields, kept = arrays
+    shape = fields[0].shape
+    sums = np.zeros((2, *shape[:kept]))
+    axes = tuple(range(kept, len(shape)))
+    for part in pieces(shape, PIECE):
+        values = [field[part].astype(np.float64) for field in fields]
+        weight = values.pop() if weighted else np.float64(1.0)
+        value = of(*values)
+        valid = ~(np.isnan(value) | np.isnan(weight))
+        here = (slice(None), *part[:kept])
+        sums[here] += np.where(valid, value * weight, 0.0).sum(axes), np.where(valid, weight, 0.0).sum(axes)
+    return sums
 
 
 def by_block(
@@ -105,28 +129,6 @@ def _lazily(
     )
 
 
-def pieces(shape: tuple[int, ...], limit: int) -> Iterator[tuple[slice, ...]]:
-    """Slices that cut an array of this shape into parts of at most `limit` elements, in order.
-
-    Examples
-    --------
-    >>> list(pieces((2, 3), 3))
-    [(slice(0, 1, None),), (slice(1, 2, None),)]
-    """
-    if not shape:
-        yield ()
-        return
-    row = int(np.prod(shape[1:]))
-    if row > limit:
-        for i in range(shape[0]):
-            for rest in pieces(shape[1:], limit):
-                yield (slice(i, i + 1), *rest)
-        return
-    step = max(1, limit // max(row, 1))
-    for start in range(0, shape[0], step):
-        yield (slice(start, min(start + step, shape[0])),)
-
-
 def pearson(
     x: xr.DataArray, y: xr.DataArray, dim: Sequence[Hashable], weights: xr.DataArray | None = None
 ) -> xr.DataArray:
@@ -147,7 +149,7 @@ def total(terms: Iterable[xr.DataArray]) -> xr.DataArray:
 def moments(
     x: xr.DataArray, y: xr.DataArray, dim: Sequence[Hashable], weights: xr.DataArray | None
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Weighted sums of squares of x and of y about their means, and of their product, over the pairs without NaN.
+    """Weighted sums of squares of x and y about their means and of their product, over pairs without NaN.
 
     Every block is centred on its own mean before blocks are merged, so that no digits are lost to a large
     mean.
@@ -171,16 +173,37 @@ def moments(
 
 
 def _block_moments(x: np.ndarray, y: np.ndarray, *rest: Any) -> np.ndarray:
-    """Weight, means and centred products of one block: shape (6, *kept)."""
+    """Weight, means and centred products of one block, merged from pieces: shape (6, *kept)."""
     *weights, kept = rest
+    moments = np.zeros((6, *x.shape[:kept]))
+    for part in pieces(x.shape, PIECE):
+        here = (slice(None), *part[:kept])
+        weight = weights[0][part] if weights else np.float64(1.0)
+        _merge(moments[here], _piece_moments(x[part], y[part], weight, kept))
+    return moments
+
+
+def _piece_moments(x: np.ndarray, y: np.ndarray, weight: np.ndarray | np.float64, kept: int) -> np.ndarray:
     axes = tuple(range(kept, x.ndim))
     x, y = x.astype(np.float64), y.astype(np.float64)
-    valid = ~(np.isnan(x) | np.isnan(y))
-    w = np.where(valid, weights[0] if weights else 1.0, 0.0)
-    weight = w.sum(axes)
-    safe = np.where(weight > 0, weight, 1.0)
-    x, y = np.where(valid, x, 0.0), np.where(valid, y, 0.0)
-    means = [(w * values).sum(axes) / safe for values in (x, y)]
-    x, y = (values - m.reshape(*m.shape, *[1] * len(axes)) for values, m in zip((x, y), means, strict=True))
+    valid = ~(np.isnan(x) | np.isnan(y) | np.isnan(weight))
+    w, x, y = (np.where(valid, values, 0.0) for values in (weight, x, y))
+    total = w.sum(axes, keepdims=True)
+    safe = np.where(total > 0, total, 1.0)
+    x_mean, y_mean = ((w * values).sum(axes, keepdims=True) / safe for values in (x, y))
+    x -= x_mean
+    y -= y_mean
     products = [(w * a * b).sum(axes) for a, b in ((x, x), (y, y), (x, y))]
-    return np.stack([weight, *means, *products])
+    return np.stack([np.squeeze(part, axes) for part in (total, x_mean, y_mean)] + products)
+
+
+def _merge(moments: np.ndarray, more: np.ndarray) -> None:
+    """Add the moments of further pairs to those that there are, in place (Chan, Golub & LeVeque, 1983)."""
+    total = moments[0] + more[0]
+    share = more[0] / np.where(total > 0, total, 1.0)
+    x_shift, y_shift = more[1] - moments[1], more[2] - moments[2]
+    lever = moments[0] * share
+    moments[3:] += more[3:] + lever * np.stack([x_shift**2, y_shift**2, x_shift * y_shift])
+    moments[1] += share * x_shift
+    moments[2] += share * y_shift
+    moments[0] = total

@@ -177,13 +177,15 @@ def take(observed: T, place: xr.DataArray) -> T:
 def pick(values: T, dim: Hashable, place: xr.DataArray) -> T:
     """Values at the positions `place` along `dim`, which its dimensions replace.
 
-    One column at a time: dask takes by one-dimensional positions in a task a chunk, by others in a task a point.
+    Of dask, one column at a time: by one-dimensional positions it takes in a task a chunk, else in a task a point.
     """
     bare = values.drop_vars([name for name, c in values.coords.items() if dim in c.dims])
-    *rest, last = place.dims or (None,)
-    if not rest:
+    if place.ndim < 2 or not values.chunks:
         return bare.isel({dim: place.variable}).assign_coords(place.coords)
-    columns = [bare.isel({dim: place.isel({last: k}).variable}) for k in range(place.sizes[last])]
+    *_, last = place.dims
+    columns = [
+        pick(bare, dim, place.isel({last: k}).reset_coords(drop=True)) for k in range(place.sizes[last])
+    ]
     stacked = xr.concat(columns, last, coords="minimal", compat="override", join="override")
     return stacked.transpose(*place.dims, ...).assign_coords(place.coords)
 

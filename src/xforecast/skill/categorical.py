@@ -16,7 +16,7 @@ import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import COUNTS, event_counts
-from xforecast.skill._labels import coordinate
+from xforecast.skill._labels import dimension
 from xforecast.skill._pairs import Dims, Samples, dims_of, score, single
 from xforecast.skill._reduce import by_block
 
@@ -56,8 +56,11 @@ def max_pool(field: xr.DataArray, size: int) -> xr.DataArray:
         return field
     if size < 1:
         raise InvalidOption("pool", size, "a positive number of cells")
-    window = {coordinate(field, kind): size for kind in ("y", "x")}
-    return field.coarsen(window, boundary="trim").reduce(np.max)  # which keeps NaN
+    for kind in ("y", "x"):  # one after the other is several times as fast
+        field = field.coarsen({dimension(field, kind): size}, boundary="trim").reduce(
+            np.max
+        )  # which keeps NaN
+    return field
 
 
 @score

@@ -7,6 +7,8 @@ remain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 
@@ -86,8 +88,7 @@ def mse(
     >>> mse(xr.DataArray([1.0, 2.0, 5.0], dims="x"), xr.DataArray([1.0, 4.0, np.nan], dims="x")).item()
     2.0
     """
-    error, dims, comment = _error(forecast, observed, dim, samples)
-    return mean(error**2, dims, weights).assign_attrs(comment=comment)
+    return _mean(_squared_error, forecast, observed, dim, weights, samples)
 
 
 @score
@@ -108,8 +109,7 @@ def rmse(
     >>> rmse(xr.DataArray([3.0, 0.0], dims="x"), xr.DataArray([0.0, 4.0], dims="x")).round(3).item()
     3.536
     """
-    error, dims, comment = _error(forecast, observed, dim, samples)
-    return (mean(error**2, dims, weights) ** 0.5).assign_attrs(comment=comment)
+    return _mean(_squared_error, forecast, observed, dim, weights, samples) ** 0.5
 
 
 @score
@@ -130,8 +130,7 @@ def mae(
     >>> mae(xr.DataArray([3.0, 0.0], dims="x"), xr.DataArray([0.0, 4.0], dims="x")).item()
     3.5
     """
-    error, dims, comment = _error(forecast, observed, dim, samples)
-    return mean(abs(error), dims, weights).assign_attrs(comment=comment)
+    return _mean(_absolute_error, forecast, observed, dim, weights, samples)
 
 
 @score
@@ -153,15 +152,29 @@ def bias(
     >>> bias(xr.DataArray([3.0, 0.0], dims="x"), xr.DataArray([0.0, 4.0], dims="x")).item()
     -0.5
     """
-    error, dims, comment = _error(forecast, observed, dim, samples)
-    return mean(error, dims, weights).assign_attrs(comment=comment)
+    return _mean(np.subtract, forecast, observed, dim, weights, samples)
 
 
-def _error(
-    forecast: xr.DataArray, observed: xr.DataArray, dim: Dims, samples: Samples
-) -> tuple[xr.DataArray, list, str]:
+def _squared_error(forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    return (forecast - observed) ** 2
+
+
+def _absolute_error(forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    return np.abs(forecast - observed)
+
+
+def _mean(
+    error: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    forecast: xr.DataArray,
+    observed: xr.DataArray,
+    dim: Dims,
+    weights: xr.DataArray | None,
+    samples: Samples,
+) -> xr.DataArray:
+    """Mean of a function of forecast and observation."""
     forecast, comment = single(forecast, dim, samples)
-    return forecast.astype(np.float64) - observed, dims_of(forecast, dim), comment
+    dims = dims_of(forecast, dim)
+    return mean(forecast, observed, dim=dims, weights=weights, of=error).assign_attrs(comment=comment)
 
 
 @score
@@ -175,8 +188,8 @@ def valid_pairs(
     >>> valid_pairs(xr.DataArray([1.0, 2.0, 5.0], dims="x"), xr.DataArray([1.0, np.nan, 2.0], dims="x")).item()
     2
     """
-    error, dims, _ = _error(forecast, observed, dim, samples)
-    count = error.count(dims)
+    forecast, _ = single(forecast, dim, samples)
+    count = (forecast.notnull() & observed.notnull()).sum(dims_of(forecast, dim))
     count.attrs = {"long_name": "number of valid pairs", "units": "1"}
     return count.rename("valid_pairs")
 
@@ -262,6 +275,5 @@ def anomaly_correlation(
         return pearson(f, o, dims, weights).assign_attrs(comment=comment)
     both = f.notnull() & o.notnull()
     f, o = f.where(both), o.where(both)
-    return normalised(*(mean(product, dims, weights) for product in (f * f, o * o, f * o))).assign_attrs(
-        comment=comment
-    )
+    products = (mean(a, b, dim=dims, weights=weights, of=np.multiply) for a, b in ((f, f), (o, o), (f, o)))
+    return normalised(*products).assign_attrs(comment=comment)

@@ -22,7 +22,7 @@ from xforecast.skill._labels import (
     sample_mean,
     whole,
 )
-from xforecast.skill._reduce import pearson, total
+from xforecast.skill._reduce import pearson
 from xforecast.skill.align import month_number, pick, take_months, target_months
 from xforecast.skill.indices import SST_NAMES, nino34, season_offsets
 
@@ -122,7 +122,8 @@ def _correlation(
     predicted = season_means(monthly, truth, window)
     target = target_months(predicted)
     scored = _within(target, targets)
-    verified = total(take_months(truth, target + j) for j in season_offsets(window)) / window
+    months = target + xr.DataArray(list(season_offsets(window)), dims="month")
+    verified = take_months(truth, months).mean("month", skipna=False)
     predicted, verified = predicted.drop_vars("init"), verified.where(scored)
     if seasons is None:
         seasons = _starts_a_season(target, scored, truth) >= SEASON_YEARS
@@ -234,7 +235,7 @@ def _whole_months(lead: xr.DataArray) -> xr.DataArray:
         )
     if not (values == np.round(values)).all():
         raise InvalidOption(str(lead.name), values.tolist(), "whole months")
-    return lead.copy(data=values.astype(np.int64))
+    return lead.copy(data=values.astype(np.int64)).assign_attrs(units="months")
 
 
 def anomalies(
@@ -270,16 +271,18 @@ def is_temperature(index: xr.DataArray) -> bool:
 def season_means(monthly: xr.DataArray, truth: xr.DataArray | None, window: int) -> xr.DataArray:
     """Mean over the months of each season, with observed months up to `init` where the forecast has none."""
     leads = _season_leads(monthly["lead"], window, observed=truth is not None)
-    start = xr.DataArray(month_number(monthly["init"]), dims="init")
-    forecast_leads = monthly["lead"].values.tolist()
-
-    def at(k: int) -> xr.DataArray:
-        if truth is None or k in forecast_leads:
-            return monthly.isel(lead=forecast_leads.index(k), drop=True)
-        return take_months(truth, start + k)
-
-    means = [total(at(k + j) for j in season_offsets(window)) / window for k in leads.values.tolist()]
-    return xr.concat(means, leads).transpose("init", ..., "lead")
+    known = monthly["lead"].values.tolist()
+    if truth is not None:
+        past = xr.DataArray([k for k in range(1 - window, 1) if k not in known], dims="lead")
+        start = xr.DataArray(month_number(monthly["init"]), dims="init")
+        months = take_months(truth, start + past)
+        monthly = xr.concat([months, monthly.drop_vars("lead")], "lead").assign_coords(init=monthly["init"])
+        known = past.values.tolist() + known
+    place = [[known.index(k + j) for j in season_offsets(window)] for k in leads.values.tolist()]
+    seasons = monthly.drop_vars("lead", errors="ignore").isel(
+        lead=xr.DataArray(place, dims=("lead", "month"))
+    )
+    return seasons.mean("month", skipna=False).assign_coords(lead=leads).transpose("init", ..., "lead")
 
 
 def _season_leads(lead: xr.DataArray, window: int, *, observed: bool) -> xr.DataArray:

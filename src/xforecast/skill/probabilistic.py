@@ -17,7 +17,8 @@ from xforecast.errors import InvalidOption
 from xforecast.skill._counts import COUNTS, event_counts
 from xforecast.skill._labels import dimension, find_dimension, sample_mean
 from xforecast.skill._pairs import Dims, dims_of, score
-from xforecast.skill._reduce import by_block, mean, pieces
+from xforecast.skill._pieces import pieces
+from xforecast.skill._reduce import by_block, mean
 from xforecast.skill.ensemble import ensemble_variance, exceedance_probability, whole_ensemble
 
 __all__ = ["brier", "crps", "rank_histogram", "reliability", "roc", "spread_skill"]
@@ -82,7 +83,7 @@ def crps(
     )
     kind = "fair" if fair else "of the empirical distribution"
     comment = f"{kind}, {forecast.sizes[sample]} samples"
-    return mean(values, _dims(forecast, dim), weights).assign_attrs(comment=comment)
+    return mean(values, dim=_dims(forecast, dim), weights=weights).assign_attrs(comment=comment)
 
 
 def _dims(forecast: xr.DataArray, dim: Dims) -> list[Hashable]:
@@ -162,7 +163,7 @@ def brier(
         size = forecast.sizes[dimension(forecast, "sample")]
         values = values - probability * (1 - probability) / max(size - 1, 1)
         comment = f"fair, {size} samples"
-    return mean(values, _dims(forecast, dim), weights).assign_attrs(comment=comment)
+    return mean(values, dim=_dims(forecast, dim), weights=weights).assign_attrs(comment=comment)
 
 
 def _probability_and_event(
@@ -290,8 +291,8 @@ def spread_skill(
     dims = _dims(forecast, dim)
     error = sample_mean(forecast) - observed
     variance = ensemble_variance(forecast).where(error.notnull())
-    spread = (mean(variance, dims, weights) * (size + 1) / size) ** 0.5
-    rmse = mean(error**2, dims, weights) ** 0.5
+    spread = (mean(variance, dim=dims, weights=weights) * (size + 1) / size) ** 0.5
+    rmse = mean(error**2, dim=dims, weights=weights) ** 0.5
     result = xr.Dataset({"spread": spread, "rmse": rmse, "ratio": spread / rmse.where(rmse > 0)})
     units = {"units": forecast.attrs["units"]} if "units" in forecast.attrs else {}
     result["spread"].attrs = {"long_name": "spread of the samples", **units}
