@@ -30,6 +30,7 @@ METRES = "m"
 UNEVEN = 0.1
 """Share of the spacing by which one step of a window may differ from it."""
 # What the forecast has coordinates of its own for.
+OWN_NAMES = ("init", "sample", "lead", "valid_time")
 OWN_STANDARD_NAMES = ("forecast_reference_time", "forecast_period", "realization", "time")
 
 
@@ -144,6 +145,7 @@ def conform(
     dims = _dimensions(present, report)
     if dims is None:
         return report
+    _free_names(present, dims, report)
     reference = next(iter(present.values())).array
     cells = _cells(reference, dims, spec.grid, report)
     times = _times(reference, dims["time"], report)
@@ -161,6 +163,8 @@ def as_dataset(data: xr.Dataset | xr.DataArray, spec: DataSpec) -> xr.Dataset:
     if isinstance(data, xr.Dataset):
         return data
     if isinstance(data, xr.DataArray):
+        if data.name in data.coords:
+            raise InvalidOption("name of the data", data.name, "a name that no coordinate has", "da.rename('...')")
         return data.to_dataset(name=data.name if data.name is not None else spec.variables[0].name)
     is_path = isinstance(data, (str, os.PathLike))
     raise InvalidOption(
@@ -213,7 +217,7 @@ def _variable(ds: xr.Dataset, wanted: Variable, mapping: Mapping, report: Report
     example = f'pass variables={{"{wanted.name}": "<name in your data>"}}'
     if wanted.name in mapping:
         name = mapping[wanted.name]
-        if name not in ds:
+        if not isinstance(name, Hashable) or name not in ds:
             report.error("variable", f"variables= names {name!r}, which is not in the data; found {listing}", example)
             return None
         return _Found(name, ds[name])
@@ -301,6 +305,14 @@ def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable]
 def _numbers(entry: _Found, report: Report) -> None:
     if entry.array.dtype.kind not in "iuf":
         report.error("values", f"{entry.name}: values of type {entry.array.dtype}, wanted real numbers", "convert them")
+
+
+def _free_names(found: Mapping[str, _Found], dims: Mapping[str, Hashable], report: Report) -> None:
+    """The forecast's own names must not be those of the data's variables and rows and columns."""
+    for name in (*(entry.name for entry in found.values()), dims["y"], dims["x"]):
+        if name in OWN_NAMES:
+            text = f"{name}: found this name in the data, wanted it for the forecast"
+            report.error("dimensions", text, f'ds.rename({name}="another name")')
 
 
 def _quantity(entry: _Found, wanted: Variable, report: Report) -> bool:
@@ -479,7 +491,7 @@ def _times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarr
         report.error("time", f"{dim}: no steps at all", "check the selection that was made before")
         return None
     values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
-    if not (np.issubdtype(values.dtype, np.datetime64) or (is_cftime(values) and hasattr(values[0], "calendar"))):
+    if not (values.dtype.kind == "M" or (is_cftime(values) and hasattr(values[0], "calendar"))):
         remedy = (
             "give it units such as 'days since 1900-01-01', then xarray.decode_cf(ds)"
             if values.dtype.kind in "iuf"
@@ -488,7 +500,7 @@ def _times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarr
         found = type(values[0]).__name__ if values.dtype == object else values.dtype
         report.error("time", f"{dim}: values of type {found}, wanted dates", remedy)
         return None
-    if np.issubdtype(values.dtype, np.datetime64) and np.isnat(values).any():
+    if values.dtype.kind == "M" and np.isnat(values).any():
         report.error(
             "time",
             f"{dim}: {int(np.isnat(values).sum())} stamps are missing (NaT)",

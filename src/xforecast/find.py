@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
-import numpy as np
 import xarray as xr
 
 from xforecast.spec import Variable
@@ -122,6 +121,6 @@ def _is_time(da: xr.DataArray, dim) -> bool:
     if dim not in da.coords:
         return False
     coord = da[dim]
-    if np.issubdtype(coord.dtype, np.datetime64):
+    if coord.dtype.kind == "M":
         return True
     return coord.dtype == object and coord.size > 0 and hasattr(coord.values[0], "calendar")

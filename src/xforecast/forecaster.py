@@ -284,8 +284,9 @@ class Forecaster:
         parallel.pick_precision(options["precision"], parallel.pick_device(options["device"]))
         if options["batch_size"] != "auto":
             _positive("batch_size", options["batch_size"])
-        if isinstance(options["seed"], bool) or not isinstance(options["seed"], int | np.integer):
-            raise InvalidOption("seed", options["seed"], "a whole number")
+        seed = options["seed"]
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not -(2**63) <= seed < 2**63:
+            raise InvalidOption("seed", seed, "a whole number of at most 64 bits")
         accepted = getattr(self.model, "sampling_options", ())
         for option, value in sampling.items():
             if option not in (*DIFFUSION_OPTIONS, *accepted):

@@ -8,6 +8,7 @@ from typing import Any
 
 import cftime
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -167,6 +168,9 @@ CASES = {
         same, words=("'tos', which is not in the data", "found sst"), options={"variables": {"sst": "tos"}}
     ),
     "mapping with an unknown key": Case(same, words=("the key 'tas'", "'sst'"), options={"variables": {"tas": "sst"}}),
+    "mapping to a list": Case(
+        same, words=("['tos'], which is not in the data",), options={"variables": {"sst": ["tos"]}}
+    ),
     "mapping that is no mapping": Case(same, InvalidOption, ("variables", "mapping"), {"variables": "tos"}),
     "empty Dataset": Case(lambda ds: xr.Dataset(), words=("no variable", "no data variable at all")),
     "no steps": Case(lambda ds: ds.isel(time=slice(0)), words=("no steps at all",)),
@@ -180,6 +184,9 @@ CASES = {
         stamps(lambda t: t.astype("datetime64[D]").astype(str)), words=("wanted dates", "to_datetime")
     ),
     "times as numbers": Case(stamps(lambda t: np.arange(18)), words=("int64", "wanted dates", "decode_cf")),
+    "periods": Case(
+        stamps(lambda t: pd.period_range("2000-01", periods=18, freq="M")), words=("Period", "wanted dates")
+    ),
     "encoded times": Case(encoded, error=None),
     "times that cannot be decoded": Case(undecodable, words=("cannot be decoded",)),
     "daily": Case(every("D"), words=("time step of about 1 day", "wanted 1 month", "resample")),
@@ -260,6 +267,9 @@ CASES = {
     "integers": Case(values(lambda sst: sst.fillna(0).round().astype(int)), error=None, words=("rounded",)),
     "packed": Case(packed, error=None, words=("packed",)),
     # dimensions and kinds of input
+    "a variable named lead": Case(lambda ds: ds.rename(sst="lead"), words=("lead: found this name", "ds.rename(lead=")),
+    "a dimension named sample": Case(lambda ds: ds.rename(lon="sample"), words=("sample: found this name", "rename")),
+    "an array named like a coordinate": Case(lambda ds: ds.sst.rename("lat"), InvalidOption, ("'lat'", "rename")),
     "levels": Case(lambda ds: ds.expand_dims(depth=3), words=("depth (3)", "isel(depth=0)")),
     "members": Case(lambda ds: ds.expand_dims(member=5), words=("member (5)", "isel(member=0)")),
     "one level": Case(lambda ds: ds.expand_dims(depth=[5.0]), error=None),
@@ -277,6 +287,7 @@ CASES = {
     "horizon too long": Case(same, InvalidOption, ("at most 4 steps of 1 month", "fit"), {"horizon": 5}),
     "negative seed": Case(same, error=None, options={"seed": -3}),
     "seed in parts": Case(same, InvalidOption, ("seed", "whole number"), {"seed": 0.5}),
+    "seed too large": Case(same, InvalidOption, ("seed", "64 bits"), {"seed": 2**63}),
     "no seed": Case(same, InvalidOption, ("seed", "None"), {"seed": None}),
     "device": Case(same, InvalidOption, ("device", "'tpu9'", "'cpu'"), {"device": "tpu9"}),
     "device of another kind": Case(same, InvalidOption, ("device", "'meta'", "'cpu'"), {"device": "meta"}),
