@@ -175,6 +175,9 @@ class Quirks(Config):
     unordered_global_mask : bool
         With padding "ignore", the mask of global vectors over tokens lists places in the order of the grid while the
         tokens are in the order of cuboids, so that some real tokens are ignored and some padding is not.
+    tiled_global_vectors : bool
+        Where every frame of a batch is given the global vectors of its sample, frames are listed sample by sample and
+        the vectors frame by frame, so that samples of one batch get each other's vectors.
 
     Examples
     --------
@@ -185,6 +188,7 @@ class Quirks(Config):
     decoder_cuboids_from_history: bool = False
     sliced_relative_index: bool = False
     unordered_global_mask: bool = False
+    tiled_global_vectors: bool = False
 
 
 Attention = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

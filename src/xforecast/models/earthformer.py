@@ -19,7 +19,7 @@ from xforecast.models.attention import (
     SelfAttentionBlock,
 )
 from xforecast.models.layers import POSITIONS, PositionEmbedding, linear
-from xforecast.models.patterns import CrossCuboid, Cuboid, Triple, cross_cuboids, self_cuboids
+from xforecast.models.patterns import CrossCuboid, Cuboid, Triple, cross_cuboids, cuboids_at_level
 from xforecast.models.protocol import Config, check_choice, check_positive, check_shape, weighted_mse
 from xforecast.models.resample import (
     Head,
@@ -27,7 +27,8 @@ from xforecast.models.resample import (
     Stem,
     StemConfig,
     Upsample,
-    merged_grid,
+    level_channels,
+    level_grids,
     resize_nearest,
 )
 
@@ -224,16 +225,12 @@ class EarthformerConfig(Config):
         """Width of every level."""
         if self.level_channels is not None:
             return self.level_channels
-        growth = max(self.downsample) ** self.channel_growth
-        return tuple(self.base_channels * int(growth**level) for level in range(self.levels))
+        return level_channels(self.base_channels, self.channel_growth, self.downsample, self.levels)
 
     @property
     def grids(self) -> tuple[Triple, ...]:
         """Time, height and width of the encoder's memory at every level."""
-        grids = [self.stem.grids((self.history, *self.grid))[-1]]
-        for _ in range(self.levels - 1):
-            grids.append(merged_grid(grids[-1], self.downsample))
-        return tuple(grids)
+        return level_grids(self.stem.grids((self.history, *self.grid))[-1], self.downsample, self.levels)
 
     def forecast_grid(self, level: int) -> Triple:
         """Time, height and width of the decoder at a level."""
@@ -241,27 +238,19 @@ class EarthformerConfig(Config):
 
     def encoder_cuboids(self, level: int) -> tuple[Cuboid, ...]:
         """Cuboids of the encoder's blocks at a level."""
-        entry = self._at_level("encoder.cuboids", self.encoder.cuboids, level)
-        return self_cuboids(entry, self.grids[level]) if isinstance(entry, str) else entry
+        return cuboids_at_level("encoder.cuboids", self.encoder.cuboids, level, self.grids)
 
     def decoder_cuboids(self, level: int) -> tuple[Cuboid, ...]:
         """Cuboids of the decoder's self-attention blocks at a level."""
-        entry = self._at_level("decoder.cuboids", self.decoder.cuboids, level)
         from_history = self.quirks.decoder_cuboids_from_history
-        grid = self.grids[level] if from_history else self.forecast_grid(level)
-        return self_cuboids(entry, grid) if isinstance(entry, str) else entry
+        grids = self.grids if from_history else tuple(map(self.forecast_grid, range(self.levels)))
+        return cuboids_at_level("decoder.cuboids", self.decoder.cuboids, level, grids)
 
     def cross_cuboids(self, level: int) -> tuple[CrossCuboid, ...]:
         """Cuboids of the decoder's cross-attention blocks at a level."""
-        entry = self._at_level("decoder.cross_cuboids", self.decoder.cross_cuboids, level)
-        return cross_cuboids(entry, self.grids[level]) if isinstance(entry, str) else entry
-
-    def _at_level(self, option: str, value: str | tuple, level: int) -> str | tuple:
-        if isinstance(value, str) or (value and isinstance(value[0], Cuboid | CrossCuboid)):
-            return value
-        if len(value) != self.levels:
-            raise InvalidOption(option, value, f"one entry for all levels or one for each of {self.levels}")
-        return value[level]
+        return cuboids_at_level(
+            "decoder.cross_cuboids", self.decoder.cross_cuboids, level, self.grids, named=cross_cuboids
+        )
 
 
 def describe_cuboids(config: EarthformerConfig) -> str:

@@ -6,9 +6,9 @@ A pattern is a name for a function of the grid ``(time, height, width)``; the ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from xforecast.errors import InvalidOption
 from xforecast.models.protocol import Config, check_choice, check_positive
@@ -19,6 +19,7 @@ __all__ = [
     "CrossCuboid",
     "Cuboid",
     "cross_cuboids",
+    "cuboids_at_level",
     "self_cuboids",
 ]
 
@@ -233,3 +234,41 @@ def cross_cuboids(pattern: str, grid: Triple) -> tuple[CrossCuboid, ...]:
     """
     check_choice("cross-attention pattern", pattern, CROSS_PATTERNS)
     return tuple(CROSS_PATTERNS[pattern](*grid))
+
+
+def cuboids_at_level(
+    option: str,
+    value: str | tuple[Any, ...],
+    level: int,
+    grids: Sequence[Triple],
+    named: Callable[[str, Triple], tuple[Any, ...]] = self_cuboids,
+) -> tuple[Any, ...]:
+    """Cuboids of one level from what a configuration says of all.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option, for the message.
+    value : str, tuple of cuboids, or tuple with one of these for each level
+    level : int
+    grids : sequence of (int, int, int)
+        Time, height and width of every level.
+    named : callable
+        :func:`self_cuboids` or :func:`cross_cuboids`.
+
+    Raises
+    ------
+    InvalidOption
+        If there are several entries and not one for each level.
+
+    Examples
+    --------
+    >>> grids = [(2, 8, 8), (2, 4, 4)]
+    >>> cuboids_at_level("cuboids", ("axial", "full"), 1, grids)[0].size
+    (2, 4, 4)
+    """
+    for_all = isinstance(value, str) or (value and isinstance(value[0], Cuboid | CrossCuboid))
+    if not for_all and len(value) != len(grids):
+        raise InvalidOption(option, value, f"one entry for all levels or one for each of {len(grids)}")
+    entry = value if for_all else value[level]
+    return named(entry, grids[level]) if isinstance(entry, str) else entry  # type: ignore[return-value]

@@ -289,7 +289,7 @@ def check_positive(option: str, *values: Any, least: int = 1) -> None:
             raise InvalidOption(option, value, f"an integer of at least {least}")
 
 
-def check_shape(x: torch.Tensor, expected: tuple[int, ...]) -> None:
+def check_shape(x: torch.Tensor, expected: tuple[int, ...], name: str = "x") -> None:
     """Raise :class:`~xforecast.errors.InvalidOption` unless `x` is ``(batch, *expected)``.
 
     Examples
@@ -298,7 +298,7 @@ def check_shape(x: torch.Tensor, expected: tuple[int, ...]) -> None:
     """
     if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
         raise InvalidOption(
-            "shape of x",
+            f"shape of {name}",
             tuple(x.shape),
             f"(batch, {', '.join(map(str, expected))}), that is (batch, time, height, width, channel)",
             "build the model with a configuration for this shape, or select and regrid the data",

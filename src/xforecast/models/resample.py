@@ -22,6 +22,8 @@ __all__ = [
     "StemConfig",
     "Upsample",
     "crop_grid",
+    "level_channels",
+    "level_grids",
     "merged_grid",
     "pad_grid",
     "padding_to_multiple",
@@ -102,6 +104,31 @@ def merged_grid(grid: Triple, factors: Triple) -> Triple:
     """
     t, h, w = (-(-extent // factor) for extent, factor in zip(grid, factors, strict=True))
     return t, h, w
+
+
+def level_grids(grid: Triple, factors: Triple, levels: int) -> tuple[Triple, ...]:
+    """Grid at every level, with :class:`PatchMerging` in between.
+
+    Examples
+    --------
+    >>> level_grids((5, 13, 19), (1, 2, 2), 3)
+    ((5, 13, 19), (5, 7, 10), (5, 4, 5))
+    """
+    grids = [grid]
+    for _ in range(levels - 1):
+        grids.append(merged_grid(grids[-1], factors))
+    return tuple(grids)
+
+
+def level_channels(base: int, growth: float, factors: Triple, levels: int) -> tuple[int, ...]:
+    """Width of every level, which grows by the largest factor to the power of `growth`, rounded down.
+
+    Examples
+    --------
+    >>> level_channels(16, 1.0, (1, 2, 2), 3), level_channels(16, 0.5, (1, 2, 2), 3)
+    ((16, 32, 64), (16, 16, 32))
+    """
+    return tuple(base * int((max(factors) ** growth) ** level) for level in range(levels))
 
 
 class PatchMerging(nn.Module):

@@ -1,0 +1,567 @@
+"""PreDiff: forecasts drawn from a distribution, by diffusion in an autoencoder's latent space (Gao et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from xforecast.errors import InvalidOption
+from xforecast.models.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
+from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig
+from xforecast.models.diffusion import PREDICTIONS, DiffusionLoss, NoiseSchedule
+from xforecast.models.guidance import Constraint, DecoderGuidance, NetworkGuidance, residual_of, violation
+from xforecast.models.protocol import Config, check_choice, check_shape
+from xforecast.models.samplers import Denoiser, row_noise, sample
+from xforecast.models.unet import CuboidUNet, CuboidUNetConfig
+
+__all__ = ["PreDiff", "PreDiffConfig", "SamplingReport", "TrainingStage"]
+
+FRAMES_AT_ONCE = 16
+"""Frames that the autoencoder takes at a time in sampling."""
+
+GUIDANCES = ("auto", "network", "decoder")
+STRENGTHS = {"network": 50.0, "decoder": 1.0}
+"""Default strength of each way of guidance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreDiffConfig(Config):
+    """Everything that defines a :class:`PreDiff`.
+
+    Parameters
+    ----------
+    autoencoder : AutoencoderConfig
+    denoiser : CuboidUNetConfig
+    schedule : NoiseSchedule
+    alignment : KnowledgeAlignmentConfig, optional
+        Network for knowledge control; without it, constraints are applied through the decoder.
+    latent_scale : float
+        Factor on the autoencoder's latents, so that they have a variance of about one;
+        :meth:`PreDiff.estimate_latent_scale` gives it.
+    prediction : {"noise", "clean"}
+        What the denoiser predicts.
+    loss : DiffusionLoss
+    grid : (int, int), optional
+        Height and width of the data, where they are not those of the latent times the autoencoder's factor.
+
+    Examples
+    --------
+    >>> config = PreDiffConfig(
+    ...     autoencoder=AutoencoderConfig(), denoiser=CuboidUNetConfig(history=7, horizon=6, grid=(16, 16))
+    ... )
+    >>> config.frame_grid
+    (128, 128)
+    >>> PreDiffConfig.from_dict(config.to_dict()) == config
+    True
+    >>> config.fitted(history=4, horizon=3, grid=(50, 64)).denoiser.grid
+    (7, 8)
+    """
+
+    autoencoder: AutoencoderConfig
+    denoiser: CuboidUNetConfig
+    schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+    alignment: KnowledgeAlignmentConfig | None = None
+    latent_scale: float = 1.0
+    prediction: str = "noise"
+    loss: DiffusionLoss = field(default_factory=DiffusionLoss)
+    grid: tuple[int, int] | None = None
+
+    def validate(self) -> None:
+        check_choice("prediction", self.prediction, PREDICTIONS)
+        if not self.latent_scale > 0:
+            raise InvalidOption("latent_scale", self.latent_scale, "a positive number")
+        if self.autoencoder.input_channels != self.autoencoder.output_channels:
+            raise InvalidOption(
+                "channels of the autoencoder",
+                (self.autoencoder.input_channels, self.autoencoder.output_channels),
+                "as many out as in, since it encodes the history and decodes the forecast",
+            )
+        if self.autoencoder.latent_grid(self.frame_grid) != self.denoiser.grid:
+            raise InvalidOption(
+                "denoiser.grid", self.denoiser.grid, f"{self.autoencoder.latent_grid(self.frame_grid)} for frames of "
+                f"{self.frame_grid}",
+            )  # fmt: skip
+        wanted = (self.denoiser.horizon, self.denoiser.grid, self.autoencoder.latent_channels)
+        for name, part in (("denoiser", self.denoiser), ("alignment", self.alignment)):
+            if part is not None and (part.horizon, part.grid, part.channels) != wanted:
+                found = (part.horizon, part.grid, part.channels)
+                raise InvalidOption(f"horizon, grid and channels of {name}", found, f"{wanted}")
+
+    @property
+    def frame_grid(self) -> tuple[int, int]:
+        """Height and width of the data."""
+        if self.grid is not None:
+            return self.grid
+        height, width = self.denoiser.grid
+        return height * self.autoencoder.factor, width * self.autoencoder.factor
+
+    @property
+    def history(self) -> int:
+        """Number of frames that go in."""
+        return self.denoiser.history
+
+    @property
+    def horizon(self) -> int:
+        """Number of frames that come out."""
+        return self.denoiser.horizon
+
+    def fitted(self, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
+        """The same model for data of another size."""
+        latent = self.autoencoder.latent_grid(grid)
+        alignment = self.alignment and replace(self.alignment, horizon=horizon, grid=latent)
+        return replace(
+            self,
+            autoencoder=replace(self.autoencoder, input_channels=channels, output_channels=channels),
+            denoiser=replace(self.denoiser, history=history, horizon=horizon, grid=latent),
+            alignment=alignment,
+            grid=grid,
+        )
+
+
+@dataclass(frozen=True)
+class SamplingReport:
+    """How well samples obey the constraint.
+
+    Parameters
+    ----------
+    residual : Tensor, (n,)
+        Norm of the residual of every finished sample.
+    trace : Tensor, (n, steps)
+        The same on the way, before each step's correction: of the expected forecast, or as the alignment network
+        estimates it. The first is what it would be about without guidance.
+
+    Examples
+    --------
+    >>> SamplingReport(torch.zeros(2), torch.ones(2, 20)).trace.shape
+    torch.Size([2, 20])
+    """
+
+    residual: torch.Tensor
+    trace: torch.Tensor
+
+
+class PreDiff(nn.Module):
+    """Latent diffusion model of the future given the past (Gao et al. 2023).
+
+    The autoencoder takes frames to a latent space and back. There a denoiser turns noise into a forecast, step by step,
+    with the latent history as context. A constraint, if one is given, steers every step; see
+    :mod:`~xforecast.models.guidance`.
+
+    Parameters
+    ----------
+    config : PreDiffConfig
+
+    Attributes
+    ----------
+    autoencoder : Autoencoder
+    denoiser : CuboidUNet
+    alignment : KnowledgeAlignment or None
+    logvar : Parameter, (steps,), or None
+        Learned log variance of each step's error.
+    sampling_options : tuple of str
+        Keyword arguments of :meth:`sample` that shape the samples.
+
+    Examples
+    --------
+    >>> config = PreDiffConfig(
+    ...     autoencoder=AutoencoderConfig(level_channels=(8, 16), latent_channels=4, norm_groups=4),
+    ...     denoiser=CuboidUNetConfig(
+    ...         history=3, horizon=2, grid=(8, 8), channels=4, base_channels=16, depths=(1, 1)
+    ...     ),
+    ... )
+    >>> model, x = PreDiff(config).eval(), torch.rand(1, 3, 16, 16, 1)
+    >>> generators = [torch.Generator().manual_seed(member) for member in range(4)]
+    >>> model.sample(x, torch.zeros(4, dtype=torch.long), torch.arange(4), generators, steps=5).shape
+    torch.Size([4, 2, 16, 16, 1])
+    """
+
+    sampling_options = ("constraint", "sampler", "steps", "strength", "eta", "guidance", "through_denoiser")
+
+    def __init__(self, config: PreDiffConfig):
+        super().__init__()
+        self.config = config
+        self.autoencoder = Autoencoder(config.autoencoder)
+        self.denoiser = CuboidUNet(config.denoiser)
+        self.alignment = None if config.alignment is None else KnowledgeAlignment(config.alignment)
+        logvar = nn.Parameter(torch.zeros(config.schedule.steps)) if config.loss.learned_uncertainty else None
+        self.register_parameter("logvar", logvar)
+
+    # ---------------------------------------------------------------- to the latent space and back
+
+    def encode(self, x: torch.Tensor, *, chunk: int | None = None) -> torch.Tensor:
+        """Mean latent of frames: of a history, what the forecast is made from.
+
+        Parameters
+        ----------
+        x : Tensor, (batch, time, height, width, channel)
+        chunk : int, optional
+            Number of frames to encode at a time.
+
+        Returns
+        -------
+        Tensor, (batch, time, latent height, latent width, latent channel)
+        """
+        return self.config.latent_scale * self.autoencoder.encode(x, chunk=chunk).mean
+
+    def decode(self, z: torch.Tensor, *, chunk: int | None = None) -> torch.Tensor:
+        """Frames of latents, the inverse of :meth:`encode`; not clipped to the range of the data."""
+        return self.autoencoder.decode(z / self.config.latent_scale, grid=self.config.frame_grid, chunk=chunk)
+
+    @torch.no_grad()
+    def estimate_latent_scale(self, frames: torch.Tensor, *, chunk: int | None = FRAMES_AT_ONCE) -> float:
+        """One over the standard deviation of the latents of `frames`: what `latent_scale` should be (Rombach 2022)."""
+        return 1 / float(self.autoencoder.encode(frames, chunk=chunk).mean.std())
+
+    # ---------------------------------------------------------------- training
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Diffusion loss of the denoiser, at steps and with noise drawn at random; the autoencoder learns nothing.
+
+        With learned uncertainty it can be negative.
+
+        Parameters
+        ----------
+        x : Tensor, (batch, history, height, width, channel)
+        y : Tensor, (batch, horizon, height, width, channel)
+        weight : Tensor, optional
+            Broadcasts against `y`; every place of the latent has the mean weight of what it stands for. Where it is
+            zero `y` may be missing (NaN).
+        """
+        with torch.no_grad():
+            context = self.encode(x)
+            clean = self._draw_latent(y, weight)
+        t, noise = self._draw_steps(len(y)), torch.randn_like(clean)
+        return self.diffusion_loss(clean, context, t, noise, self._latent_weight(weight, y))
+
+    def diffusion_loss(
+        self,
+        clean: torch.Tensor,
+        context: torch.Tensor,
+        t: torch.Tensor,
+        noise: torch.Tensor,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Loss of the denoiser for given steps and noise.
+
+        Parameters
+        ----------
+        clean, noise : Tensor, (batch, horizon, height, width, channel)
+            Latent of the target, and standard normal noise.
+        context : Tensor, (batch, history, height, width, channel)
+            Latent of the history.
+        t : LongTensor, (batch,)
+        weight : Tensor, optional
+            Broadcasts against `clean`.
+        """
+        schedule, loss = self.config.schedule, self.config.loss
+        predicted = self.denoiser(schedule.add_noise(clean, t, noise), t.to(clean.device), context)
+        error = loss.error(predicted, noise if self.config.prediction == "noise" else clean, weight)
+        simple = error
+        if self.logvar is not None:
+            logvar = self.logvar[t.to(self.logvar.device)]
+            simple = error / logvar.exp() + logvar
+        total = loss.simple_weight * simple.mean()
+        if loss.bound_weight:
+            bound = schedule.at(schedule.bound_weights(self.config.prediction), t, error)
+            total = total + loss.bound_weight * (bound * error).mean()
+        return total
+
+    def alignment_loss(
+        self,
+        y: torch.Tensor,
+        functional: Callable[[torch.Tensor], torch.Tensor],
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Loss of the alignment network for a functional of the clean frames, at steps and with noise drawn at random.
+
+        Parameters
+        ----------
+        y : Tensor, (batch, horizon, height, width, channel)
+        functional : callable
+            From frames to (batch, time, numbers), such as that of a constraint.
+        weight : Tensor, optional
+            Where it is zero `y` may be missing (NaN) and counts as zero.
+        """
+        alignment = self._alignment()
+        with torch.no_grad():
+            clean = self._draw_latent(y, weight)
+            target = functional(_filled(y, weight))
+        t = self._draw_steps(len(y))
+        z = self.config.schedule.add_noise(clean, t, torch.randn_like(clean))
+        return alignment.loss(z, t.to(z.device), target)
+
+    def stage(
+        self, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> TrainingStage:
+        """One of the three trainings, each with its own ``loss(x, y, weight)`` and parameters, to be done in order.
+
+        Parameters
+        ----------
+        part : {"autoencoder", "denoiser", "alignment"}
+        functional : callable, optional
+            Of the clean frames; what the alignment network learns to estimate.
+        """
+        return TrainingStage(self, part, functional)
+
+    def _draw_latent(self, y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return self.config.latent_scale * self.autoencoder.encode(_filled(y, weight)).sample()
+
+    def _draw_steps(self, count: int) -> torch.Tensor:
+        return torch.randint(self.config.schedule.steps, (count,), device="cpu")
+
+    def _latent_weight(self, weight: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor | None:
+        """Mean weight of the cells that a place of the latent stands for, (batch, time, height, width, 1)."""
+        if weight is None:
+            return None
+        factor = self.config.autoencoder.factor
+        rows, columns = (-extent % factor for extent in self.config.frame_grid)
+        cells = F.pad(weight.float().expand_as(y).mean(dim=-1), (0, columns, 0, rows))
+        return F.avg_pool2d(cells, factor)[..., None]
+
+    def _alignment(self) -> KnowledgeAlignment:
+        if self.alignment is None:
+            raise InvalidOption("alignment", None, "a model whose configuration has an alignment network")
+        return self.alignment
+
+    # ---------------------------------------------------------------- sampling
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One sample for every history, always with the same noise; :meth:`sample` draws others.
+
+        Parameters
+        ----------
+        x : Tensor, (batch, history, height, width, channel)
+
+        Returns
+        -------
+        Tensor, (batch, horizon, height, width, channel)
+        """
+        generators = [torch.Generator().manual_seed(0) for _ in x]
+        rows = torch.arange(len(x), device="cpu")
+        return self.sample(x, rows, torch.zeros_like(rows), generators)
+
+    def sample(
+        self,
+        x: torch.Tensor,
+        rows: torch.Tensor,
+        members: torch.Tensor,
+        generators: Sequence[torch.Generator],
+        *,
+        sampler: str = "dpm++",
+        steps: int | None = None,
+        eta: float | None = None,
+        constraint: Constraint | Callable[[torch.Tensor], torch.Tensor] | None = None,
+        strength: float | None = None,
+        guidance: str = "auto",
+        through_denoiser: bool = True,
+        chunk: int | None = FRAMES_AT_ONCE,
+        report: bool = False,
+    ) -> Any:
+        """Draw samples of the forecast.
+
+        Parameters
+        ----------
+        x, rows, members, generators
+            As in :meth:`xforecast.models.protocol.ProbabilisticModel.sample`.
+        sampler : str
+            A name in :data:`~xforecast.models.samplers.SAMPLERS`; ``"ddpm"`` is that of the paper.
+        steps : int, optional
+            Calls of the denoiser; by default what the sampler needs, 20 for the default one.
+        eta : float, optional
+            Share of the noise that is drawn anew on the way, 0 to 1; by default the sampler's.
+        constraint : Constraint or callable, optional
+            What the samples shall obey.
+        strength : float, optional
+            How hard to pull; by default the constraint's, else 50 for the alignment network and 1 for the decoder.
+        guidance : {"auto", "network", "decoder"}
+            Apply the constraint through the alignment network or through the decoder. "auto" takes the network if it
+            was trained on the functional of the constraint's name.
+        through_denoiser : bool
+            See :class:`~xforecast.models.guidance.DecoderGuidance`.
+        chunk : int, optional
+            Frames to encode and decode at a time. Changes memory, not the result.
+        report : bool
+            Also return how well the samples obey the constraint.
+
+        Returns
+        -------
+        Tensor, (n, horizon, height, width, channel)
+            And a :class:`SamplingReport` if `report`.
+
+        Raises
+        ------
+        InvalidOption
+            For options that cannot work.
+        """
+        config = self.config
+        check_shape(x, (config.history, *config.frame_grid, config.autoencoder.input_channels))
+        if report and constraint is None:
+            raise InvalidOption("report", True, "a constraint to report on")
+        # Guidance needs gradients, which tensors of inference mode cannot have.
+        with torch.inference_mode(False), torch.no_grad():
+            x, rows = x.clone(), rows.to(x.device)
+            context = self.encode(x, chunk=chunk)[rows]
+            denoise = self._denoiser_for(context)
+            guided = None
+            if constraint is not None:
+                options = {"strength": strength, "guidance": guidance, "through_denoiser": through_denoiser}
+                guided = self._guided(denoise, _prepared(constraint, x[rows]), chunk, **options)
+            latent = (config.horizon, *config.denoiser.grid, config.denoiser.channels)
+            noise = row_noise(generators, latent, x.device)
+            clean = sample(
+                guided or denoise, noise(), config.schedule, noise, sampler=sampler, steps=steps, eta=eta
+            )
+            forecast = self.decode(clean, chunk=chunk)
+            if not report:
+                return forecast
+            return forecast, self._report(_prepared(constraint, x[rows]), forecast, clean, guided)
+
+    def _denoiser_for(self, context: torch.Tensor) -> Denoiser:
+        """The noise in z_t given the context, whatever the network predicts."""
+
+        def denoise(z: torch.Tensor, t: int) -> torch.Tensor:
+            steps = torch.full((len(z),), t, device=z.device)
+            predicted = self.denoiser(z, steps, context).to(z.dtype)
+            return (
+                predicted
+                if self.config.prediction == "noise"
+                else self.config.schedule.predict_noise(z, steps, predicted)
+            )
+
+        return denoise
+
+    def _guided(
+        self,
+        denoise: Denoiser,
+        constraint: Any,
+        chunk: int | None,
+        *,
+        strength,
+        guidance: str,
+        through_denoiser: bool,
+    ) -> NetworkGuidance | DecoderGuidance | None:
+        """The denoiser that obeys a constraint; None where its strength is zero."""
+        check_choice("guidance", guidance, GUIDANCES)
+        if guidance == "auto":
+            known = self.alignment is not None and self.alignment.config.functional == getattr(
+                constraint, "name", None
+            )
+            guidance = "network" if known else "decoder"
+        if strength is None:
+            strength = getattr(constraint, "strength", None)
+        if strength is None:
+            strength = STRENGTHS[guidance]
+        if strength == 0:
+            return None
+        if guidance == "decoder":
+            decode = self._decoded(constraint, chunk)
+            return DecoderGuidance(
+                denoise, self.config.schedule, residual_of(constraint), decode, strength,
+                through_denoiser=through_denoiser,
+            )  # fmt: skip
+        if not hasattr(constraint, "compare"):
+            raise InvalidOption("constraint", constraint, "a method compare(values) for use with the network")
+        return NetworkGuidance(denoise, self.config.schedule, self._alignment(), constraint.compare, strength)
+
+    def _decoded(self, constraint: Any, chunk: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What the constraint's residual is of, from a clean latent."""
+        if getattr(constraint, "space", "decoded") == "latent":
+            return lambda z: z / self.config.latent_scale
+        return lambda z: self.decode(z, chunk=chunk)
+
+    def _report(
+        self, constraint: Any, forecast: torch.Tensor, clean: torch.Tensor, guided: Any
+    ) -> SamplingReport:
+        in_latent = getattr(constraint, "space", "decoded") == "latent"
+        residual = residual_of(constraint)(clean / self.config.latent_scale if in_latent else forecast)
+        trace = (
+            torch.stack(guided.trace, dim=1) if guided is not None else forecast.new_zeros(len(forecast), 0)
+        )
+        return SamplingReport(violation(residual), trace)
+
+
+class TrainingStage(nn.Module):
+    """One part of a :class:`PreDiff` to be trained, the others being held: what any training loop asks of a model.
+
+    It has the part's parameters only, and shares them with the model.
+
+    Parameters
+    ----------
+    model : PreDiff
+    part : {"autoencoder", "denoiser", "alignment"}
+    functional : callable, optional
+        For the alignment network.
+
+    Examples
+    --------
+    >>> config = PreDiffConfig(
+    ...     autoencoder=AutoencoderConfig(level_channels=(8, 16), latent_channels=4, norm_groups=4),
+    ...     denoiser=CuboidUNetConfig(history=3, horizon=2, grid=(8, 8), channels=4, base_channels=16, depths=(1,)),
+    ... )
+    >>> stage = PreDiff(config).stage("denoiser")
+    >>> x, y = torch.rand(2, 3, 16, 16, 1), torch.rand(2, 2, 16, 16, 1)
+    >>> stage.loss(x, y).backward()
+    >>> {name.partition(".")[0] for name, _ in stage.named_parameters()} == {"network", "logvar"}
+    True
+    """
+
+    def __init__(
+        self, model: PreDiff, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ):
+        super().__init__()
+        check_choice("part", part, ("autoencoder", "denoiser", "alignment"))
+        if part == "alignment":
+            model._alignment()
+            if functional is None:
+                raise InvalidOption(
+                    "functional", None, "the function of the frames that the network shall estimate"
+                )
+        self.part, self.functional, self.config = part, functional, model.config
+        self.network = getattr(model, part)
+        self.register_parameter("logvar", model.logvar if part == "denoiser" else None)
+        self._whole = (model,)  # in a tuple, so that its other parts are no part of this module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Forecast of the whole model."""
+        return self._whole[0](x)
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """The part's own loss.
+
+        Parameters
+        ----------
+        x : Tensor, (batch, history, height, width, channel)
+        y : Tensor, (batch, horizon, height, width, channel)
+        weight : Tensor, optional
+            Broadcasts against `y`. Where it is zero `y` may be missing (NaN).
+        """
+        (model,) = self._whole
+        if self.part == "denoiser":
+            return model.loss(x, y, weight)
+        if self.part == "alignment":
+            assert self.functional is not None
+            return model.alignment_loss(y, self.functional, weight)
+        frames = torch.cat([x, _filled(y, weight)], dim=1)
+        if weight is not None:
+            weight = torch.cat([torch.ones_like(x), weight.expand_as(y)], dim=1)
+        return model.autoencoder.loss(frames, weight=weight)
+
+    def _apply(self, fn, recurse=True):
+        # Moved together with what it shares a model with.
+        self._whole[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+
+def _prepared(constraint: Any, histories: torch.Tensor) -> Any:
+    """The constraint for samples with these histories."""
+    return constraint.prepare(histories) if hasattr(constraint, "prepare") else constraint
+
+
+def _filled(y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Zero where the weight is zero, so that nothing missing is encoded."""
+    return y if weight is None else torch.where(weight == 0, 0.0, y)
