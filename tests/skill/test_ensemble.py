@@ -56,8 +56,9 @@ def test_attributes(forecast):
     p = skill.exceedance_probability(forecast, 1.0)
     assert p.attrs["units"] == "1"
     assert p.threshold.attrs["units"] == "mm h-1"
-    both = skill.ensemble_mean(xr.Dataset({"a": forecast, "b": 2 * forecast}))
-    xr.testing.assert_allclose(both.b, 2 * both.a)
+    for product in PRODUCTS.values():
+        both = product(xr.Dataset({"a": forecast, "b": 2 * forecast}))
+        xr.testing.assert_identical(both.a, product(forecast).rename("a"))
     with pytest.raises(InvalidOption, match="sample"):
         skill.ensemble_mean(forecast.rename(sample="case"))
 

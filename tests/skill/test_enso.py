@@ -186,6 +186,8 @@ def test_a_forecast_with_valid_times_and_leads_without_units(forecast, record):
     expected = nino34_correlation(forecast, record)
     valid = forecast.assign_coords(valid_time=(("init", "lead"), np.zeros((360, 6), "datetime64[ns]")))
     np.testing.assert_array_equal(nino34_correlation(valid, record), expected)
+    labelled = valid.assign_coords(height=2.0, model="a"), record.assign_coords(height=0.0)
+    np.testing.assert_array_equal(nino34_correlation(*labelled), expected)
     bare = forecast.assign_coords(lead=np.arange(1.0, 7.0))
     np.testing.assert_array_equal(nino34_correlation(bare, record), expected)
     np.testing.assert_allclose(nino34_correlation(bare + 27, record + 27), expected, rtol=1e-9)
@@ -262,6 +264,10 @@ def test_outlook_from_fields_with_a_record(record, samples):
     assert outlook.season.values[0] == "DJF 2014/15"
     with pytest.raises(InvalidOption, match="observed="):
         enso_outlook(forecast)
+    members = samples.rename(sample="case").assign_coords(
+        number=("case", np.arange(200), {"standard_name": "realization"}), height=2.0
+    )
+    xr.testing.assert_allclose(enso_outlook(members), enso_outlook(samples))
     many = enso_outlook(samples.expand_dims(init=[samples.init.values]).chunk(sample=50))
     assert many["mean"].dims == ("init", "lead")
     assert many.el_nino.chunks is not None

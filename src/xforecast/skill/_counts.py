@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xforecast.skill._pieces import pieces
-
-BLOCK = 1 << 16
-"""Elements that are compared at a time: two blocks of float32 and their masks stay in the cache."""
+from xforecast.skill._pieces import CACHED, pieces
 
 SMALL = 2048
 """Cells of fewer elements than this are counted all at once, others one by one."""
@@ -52,7 +49,7 @@ def event_counts(
     if forecast.size < SMALL * math.prod(cells):
         return _by_axes(fields, kept, levels)
     counts = np.zeros((len(COUNTS), len(levels), *cells), np.float64 if weights else np.int64)
-    masks = np.empty((2, BLOCK), bool)
+    masks = np.empty((2, CACHED), bool)
     for cell in np.ndindex(cells):
         _by_pieces([field[cell] for field in fields], levels, masks, counts[(..., *cell)])
     return counts
@@ -76,7 +73,7 @@ def _by_pieces(
 ) -> None:
     """Add the counts of one cell, a cache-sized piece at a time."""
     blocks = np.nditer(
-        fields, flags=["external_loop", "buffered", "zerosize_ok"], buffersize=BLOCK, order="K"
+        fields, flags=["external_loop", "buffered", "zerosize_ok"], buffersize=CACHED, order="K"
     )
     for piece in blocks:
         tops = [_greatest(values) for values in piece]
@@ -126,7 +123,7 @@ def _by_axes(fields: list[np.ndarray], kept: int, levels: list[tuple[Any, Any]])
     shape, weighted = fields[0].shape, len(fields) > 2
     counts = np.zeros((len(COUNTS), len(levels), *shape[:kept]), np.float64 if weighted else np.int64)
     axes = tuple(range(kept, len(shape)))
-    for part in pieces(shape, BLOCK):
+    for part in pieces(shape, CACHED):
         x, y, *weights = (np.ascontiguousarray(field[part]) for field in fields)
         valid = ~(np.isnan(x) | np.isnan(y))
         if weighted:

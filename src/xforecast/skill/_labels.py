@@ -125,13 +125,15 @@ def sample_mean(forecast: xr.DataArray) -> xr.DataArray:
     return forecast if sample is None else forecast.mean(sample, skipna=False, dtype=np.float64)
 
 
-def only_variable(data: xr.Dataset | xr.DataArray, standard_names: Iterable[str] = ()) -> xr.DataArray:
-    """The array itself, or the one variable of a Dataset that has such a standard name (or is alone)."""
+def only_variable(
+    data: xr.Dataset | xr.DataArray, standard_names: Iterable[str] = (), names: Iterable[str] = ()
+) -> xr.DataArray:
+    """The array itself, or the one variable of a Dataset that has such a standard name or name, or is alone."""
     if isinstance(data, xr.DataArray):
         return data
     wanted = set(standard_names)
     found = [name for name, v in data.data_vars.items() if v.attrs.get("standard_name") in wanted]
-    found = found or list(data.data_vars)
+    found = found or [name for name in names if name in data.data_vars] or list(data.data_vars)
     if len(found) != 1:
         raise InvalidOption(
             "variable",

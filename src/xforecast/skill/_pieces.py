@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+CACHED = 1 << 16
+"""Elements that are worked on at a time: a few arrays of so many, and masks, stay in the cache."""
+
 
 def pieces(shape: tuple[int, ...], limit: int) -> Iterator[tuple[slice, ...]]:
     """Slices that cut an array of this shape into parts of at most `limit` elements, in order.

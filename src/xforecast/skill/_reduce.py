@@ -11,10 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xforecast.skill._pairs import exactly
-from xforecast.skill._pieces import pieces
-
-PIECE = 1 << 16
-"""Elements that are worked on at a time, so that what is derived from them stays in the cache."""
+from xforecast.skill._pieces import CACHED, pieces
 
 
 def mean(
@@ -38,7 +35,7 @@ def _block_sums(*arrays: Any, of: Callable[..., np.ndarray], weighted: bool) -> 
     shape = fields[0].shape
     sums = np.zeros((2, *shape[:kept]))
     axes = tuple(range(kept, len(shape)))
-    for part in pieces(shape, PIECE):
+    for part in pieces(shape, CACHED):
         values = [field[part].astype(np.float64) for field in fields]
         weight = values.pop() if weighted else np.float64(1.0)
         value = of(*values)
@@ -156,11 +153,12 @@ def moments(
     """
     fields = (x, y) if weights is None else exactly(x, y, weights)
     block = by_block(_block_moments, *fields, dim=dim, new={"moment": 6})
-    weight, x_mean, y_mean, xx, yy, xy = (block.isel(moment=k) for k in range(6))
+    # variables, not arrays: their labels are one another's, and comparing them would take most of the time
+    weight, x_mean, y_mean, xx, yy, xy = (block.variable.isel(moment=k) for k in range(6))
     count = weight.sum(dim)
     count = count.where(count > 0)
 
-    def about_whole(block_mean: xr.DataArray, squares: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    def about_whole(block_mean: xr.Variable, squares: xr.Variable) -> tuple[xr.Variable, xr.Variable]:
         whole = (weight * block_mean).sum(dim) / count
         shift = block_mean - whole
         squares = (squares + weight * shift**2).sum(dim)
@@ -169,14 +167,16 @@ def moments(
 
     x_shift, xx = about_whole(x_mean, xx)
     y_shift, yy = about_whole(y_mean, yy)
-    return xx, yy, (xy + weight * x_shift * y_shift).sum(dim)
+    xy = (xy + weight * x_shift * y_shift).sum(dim)
+    labels = block.isel(dict.fromkeys(("moment", *dim), 0), drop=True)
+    return labels.copy(data=xx.data), labels.copy(data=yy.data), labels.copy(data=xy.data)
 
 
 def _block_moments(x: np.ndarray, y: np.ndarray, *rest: Any) -> np.ndarray:
     """Weight, means and centred products of one block, merged from pieces: shape (6, *kept)."""
     *weights, kept = rest
     moments = np.zeros((6, *x.shape[:kept]))
-    for part in pieces(x.shape, PIECE):
+    for part in pieces(x.shape, CACHED):
         here = (slice(None), *part[:kept])
         weight = weights[0][part] if weights else np.float64(1.0)
         _merge(moments[here], _piece_moments(x[part], y[part], weight, kept))

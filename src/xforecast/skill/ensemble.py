@@ -1,17 +1,19 @@
 """What an ensemble says: mean, spread, quantiles, probabilities, and a mean with the intensities of its samples.
 
 The samples are the dimension with the standard name ``realization`` (else `sample`, `realization`,
-`member`, `number` or `ensemble`). Where any sample is NaN, so is the result.
+`member`, `number` or `ensemble`). Where any sample is NaN, so is the result. Of a Dataset, every variable is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import xarray as xr
 
-from xforecast.skill._labels import T, dimension, sample_mean
+from xforecast.skill._labels import dimension, sample_mean
 
 __all__ = [
     "ensemble_mean",
@@ -21,6 +23,21 @@ __all__ = [
     "probability_matched_mean",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _each_variable(function: F) -> F:
+    """Let a function of an array take a Dataset too, one variable after the other."""
+
+    @wraps(function)
+    def wrapper(forecast: xr.DataArray | xr.Dataset, *args: Any, **options: Any) -> xr.DataArray | xr.Dataset:
+        if isinstance(forecast, xr.DataArray):
+            return function(forecast, *args, **options)
+        results = {name: function(field, *args, **options) for name, field in forecast.items()}
+        return xr.Dataset(results, attrs=forecast.attrs)
+
+    return cast(F, wrapper)
+
 
 def whole_ensemble(forecast: xr.DataArray) -> tuple[xr.DataArray, str]:
     """The forecast with all samples in one chunk, and the name of their dimension."""
@@ -28,7 +45,8 @@ def whole_ensemble(forecast: xr.DataArray) -> tuple[xr.DataArray, str]:
     return (forecast.chunk({sample: -1}) if forecast.chunks else forecast), sample
 
 
-def ensemble_mean(forecast: T) -> T:
+@_each_variable
+def ensemble_mean(forecast: xr.DataArray) -> xr.DataArray:
     """Mean over the samples, in float64.
 
     Examples
@@ -36,13 +54,12 @@ def ensemble_mean(forecast: T) -> T:
     >>> ensemble_mean(xr.DataArray([[1.0, 2.0], [3.0, 4.0]], dims=("sample", "x"))).values
     array([2., 3.])
     """
-    if isinstance(forecast, xr.Dataset):
-        return forecast.map(ensemble_mean)
     dimension(forecast, "sample")
     return _named(sample_mean(forecast), forecast, "mean", "mean")
 
 
-def ensemble_spread(forecast: T) -> T:
+@_each_variable
+def ensemble_spread(forecast: xr.DataArray) -> xr.DataArray:
     r"""Standard deviation of the samples, :math:`\sqrt{\frac{1}{M-1} \sum_s (x_s - \bar x)^2}`.
 
     NaN for a single sample.
@@ -52,8 +69,6 @@ def ensemble_spread(forecast: T) -> T:
     >>> ensemble_spread(xr.DataArray([[1.0, 2.0], [3.0, 4.0]], dims=("sample", "x"))).round(3).values
     array([1.414, 1.414])
     """
-    if isinstance(forecast, xr.Dataset):
-        return forecast.map(ensemble_spread)
     return _named(ensemble_variance(forecast) ** 0.5, forecast, "standard deviation", "standard_deviation")
 
 
@@ -65,6 +80,7 @@ def ensemble_variance(forecast: xr.DataArray) -> xr.DataArray:
     return forecast.astype(np.float64).var(sample, ddof=1, skipna=False)
 
 
+@_each_variable
 def ensemble_quantiles(forecast: xr.DataArray, q: float | Sequence[float]) -> xr.DataArray:
     """Quantiles of the samples, with a dimension `quantile` for a list of them.
 
@@ -93,6 +109,7 @@ def label_of(forecast: xr.DataArray) -> str:
     return str(attrs.get("long_name") or attrs.get("standard_name") or forecast.name or "the forecast")
 
 
+@_each_variable
 def exceedance_probability(forecast: xr.DataArray, threshold: float | Sequence[float]) -> xr.DataArray:
     r"""Fraction of the samples at or above a threshold.
 
@@ -131,6 +148,7 @@ def exceedance_probability(forecast: xr.DataArray, threshold: float | Sequence[f
     return result.rename("exceedance_probability")
 
 
+@_each_variable
 def probability_matched_mean(forecast: xr.DataArray) -> xr.DataArray:
     """Ensemble mean with the intensities of the samples: where it rains as the mean has it, how much as they do.
 

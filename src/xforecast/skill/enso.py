@@ -24,7 +24,7 @@ from xforecast.skill._labels import (
 )
 from xforecast.skill._reduce import pearson
 from xforecast.skill.align import month_number, pick, take_months, target_months
-from xforecast.skill.indices import SST_NAMES, nino34, season_offsets
+from xforecast.skill.indices import SST, nino34, season_offsets
 
 __all__ = ["nino34_correlation", "nino34_mean", "nino34_weighted_mean"]
 
@@ -205,7 +205,7 @@ def lead_weights(leads: int) -> np.ndarray:
 
 def celsius_index(data: xr.Dataset | xr.DataArray, weighted: bool) -> xr.DataArray:
     """The index itself, or that of a field, in degrees Celsius where it is a temperature."""
-    array = only_variable(data, SST_NAMES)
+    array = only_variable(data, *SST)
     field = find_dimension(array, "latitude") is not None or find_dimension(array, "longitude") is not None
     index = nino34(array, weighted=weighted) if field else array.astype(np.float64)
     return index - xr.where(index.mean() > 200.0, 273.15, 0.0)
@@ -218,9 +218,8 @@ def by_month(forecast: xr.DataArray) -> xr.DataArray:
         forecast = forecast.expand_dims(init)
     lead = dimension(forecast, "lead")
     names = {old: new for old, new in ((init, "init"), (lead, "lead")) if old != new}
-    monthly = forecast.rename(names)
-    by_lead = [name for name, values in monthly.coords.items() if "lead" in values.dims and name != "lead"]
-    return monthly.drop_vars(by_lead).assign_coords(lead=_whole_months(monthly["lead"]))
+    monthly = forecast.rename(names).reset_coords(drop=True)
+    return monthly.assign_coords(lead=_whole_months(monthly["lead"]))
 
 
 def _whole_months(lead: xr.DataArray) -> xr.DataArray:
@@ -244,7 +243,7 @@ def anomalies(
     """Anomalies of a forecast index, with dimensions `init` and `lead`, and of the record, with `time`."""
     monthly = by_month(forecast)
     time = dimension(observed, "time")
-    truth = observed.rename({time: "time"}) if time != "time" else observed
+    truth = observed.rename({time: "time"} if time != "time" else {}).reset_coords(drop=True)
     truth_is_temperature, forecast_is_temperature = is_temperature(truth), is_temperature(monthly)
     if forecast_is_temperature and not truth_is_temperature:
         raise InvalidOption(

@@ -13,7 +13,12 @@ from xforecast.skill.align import month_number
 
 __all__ = ["nino34", "seasonal_mean"]
 
-SST_NAMES = ("sea_surface_temperature", "sea_surface_temperature_anomaly", "surface_temperature")
+SST = (
+    ("sea_surface_temperature", "sea_surface_temperature_anomaly", "surface_temperature"),
+    ("sst", "ssta", "tos", "nino34"),
+)
+"""Standard names and usual names of the variable."""
+
 NINO34 = {"south": -5.0, "north": 5.0, "west": 190.0, "east": 240.0}  # 170W-120W as degrees east
 
 
@@ -59,7 +64,7 @@ def nino34(data: xr.Dataset | xr.DataArray, *, weighted: bool = True) -> xr.Data
     >>> nino34(sst.where(sst.lon < 0)).attrs["units"]
     'degC'
     """
-    sst = only_variable(data, SST_NAMES)
+    sst = only_variable(data, *SST)
     latitude = sst[coordinate(sst, "latitude")]
     longitude = sst[coordinate(sst, "longitude")] % 360
     box, dims = _region(sst, latitude, longitude)

@@ -102,6 +102,9 @@ def _outlook(
     interval: tuple[float, float],
 ) -> xr.Dataset:
     single = coordinate(forecast, "init") not in forecast.dims
+    sample = find_dimension(forecast, "sample")
+    if sample != "sample":
+        forecast = forecast.expand_dims("sample") if sample is None else forecast.rename({sample: "sample"})
     if observed is not None:
         monthly, truth = anomalies(forecast, observed, None)
     elif is_temperature(forecast):
@@ -111,8 +114,6 @@ def _outlook(
     else:
         monthly, truth = by_month(forecast), None
     seasons = season_means(monthly, truth, window)
-    sample = find_dimension(seasons, "sample")
-    seasons = seasons.expand_dims("sample") if sample is None else seasons.rename({sample: "sample"})
     outlook = _categories(seasons, error, threshold, interval)
     labels = _season_labels(target_months(seasons), window)
     outlook = outlook.assign_coords(season=(("init", "lead"), labels))
