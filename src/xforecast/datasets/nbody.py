@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import dask.array as da
 import numpy as np
@@ -99,8 +100,8 @@ def nbody_accelerations(positions: np.ndarray, world: NBody | None = None) -> np
     Returns
     -------
     numpy.ndarray
-        Shape of ``positions``, float64: sum over j of G (p_j - p_i) rho**k with
-        rho**2 = |p_j - p_i|**2 + softening**2 and k = -1, -2, -3 for the laws r0, r1, r2.
+        Shape of ``positions``, float64: the sum over j of ``G (p_j - p_i) rho**k`` with
+        ``rho**2 = |p_j - p_i|**2 + softening**2`` and k = -1, -2, -3 for the laws r0, r1, r2.
 
     Examples
     --------
@@ -318,14 +319,26 @@ def nbody_mnist(
     )
 
 
+def _stored(file: Path, *names: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file."""
+    try:
+        with np.load(file) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataFileError(f"{file}: cannot be read as .npz: {error}\n  -> is it there, and whole?") from error
+    _check_names(arrays, names, str(file))
+    return arrays
+
+
+def _check_names(arrays: Mapping[str, np.ndarray], names: Sequence[str], source: str) -> None:
+    if missing := [name for name in names if name not in arrays]:
+        raise DataFileError(f"{source}: found {sorted(arrays)}, wanted also {missing}\n  -> is it the right file?")
+
+
 def _digits(digits: np.ndarray | None) -> np.ndarray:
     if digits is None:
         file = data_file(MNIST, "the MNIST digits", "pass digits=, an array (n, 28, 28) from 0 to 255, or")
-        try:
-            with np.load(file) as stored:
-                digits = stored["images"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise DataFileError(f"{file}: cannot be read as digits: {error}\n  -> is it whole?") from error
+        digits = _stored(file, "images")["images"]
     digits = np.asarray(digits)
     if digits.ndim != 3 or not len(digits):
         raise InvalidOption("digits", digits.shape, "an array of shape (n, height, width)")
@@ -347,14 +360,8 @@ def _draw(sequences: int, digits: int, seed: int, world: NBody) -> list[np.ndarr
 def _published(draws, digits: int, world: NBody, sequences: int | None) -> list[np.ndarray]:
     source = "draws"
     if isinstance(draws, str | os.PathLike):
-        source = str(draws)
-        try:
-            with np.load(Path(draws)) as stored:
-                draws = dict(stored)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataFileError(f"{source}: cannot be read as .npz: {error}\n  -> is it whole?") from error
-    if missing := [name for name in SAME_DRAWS if name not in draws]:
-        raise DataFileError(f"{source}: found {sorted(draws)}, wanted also {missing}\n  -> is it an N-body MNIST file?")
+        source, draws = str(draws), _stored(Path(draws))
+    _check_names(draws, SAME_DRAWS, source)
     for name, neutral in NEUTRAL_DRAWS.items():
         if name in draws and not np.allclose(draws[name], neutral):
             raise DataFileError(
