@@ -55,7 +55,7 @@ def vectors(kwargs, count):
 
 def position(kwargs, inputs):
     grid = (kwargs["maxT"], kwargs["maxH"], kwargs["maxW"])
-    layer = PositionEmbedding(kwargs["embed_dim"], grid, compat.POSITION_WORDS[kwargs["typ"]])
+    layer = PositionEmbedding(kwargs["embed_dim"], grid, compat.words.POSITION_WORDS[kwargs["typ"]])
     return layer, "position.", "enc_pos_embed."
 
 
@@ -63,7 +63,7 @@ def feed_forward(kwargs, inputs):
     layer = FeedForward(
         kwargs["units"],
         kwargs["hidden_size"],
-        activation=compat.ACTIVATION_WORDS[kwargs["activation"]],
+        activation=compat.words.ACTIVATION_WORDS[kwargs["activation"]],
         gated=kwargs.get("gated_proj", False),
         norm=kwargs.get("normalization", "layer_norm"),
         norm_first=kwargs["pre_norm"],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xforecast.models import layers
-from xforecast.models.compat import ACTIVATION_WORDS
+from xforecast.models.compat.words import ACTIVATION_WORDS
 from xforecast.models.cuboid import ScoreBias
 from xforecast.models.layers import ACTIVATIONS, FeedForward, PositionEmbedding, RMSNorm, attend, recompute
 

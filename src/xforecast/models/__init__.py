@@ -15,9 +15,13 @@ from torch import nn
 
 from xforecast.errors import InvalidOption
 from xforecast.models import compat, presets, protocol
+from xforecast.models.adversarial import AdversarialAutoencoder, AdversarialAutoencoderConfig
+from xforecast.models.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
 from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
+from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig
 from xforecast.models.baselines.linear_inverse import LinearInverseModel, LinearInverseModelConfig
 from xforecast.models.baselines.persistence import Persistence, PersistenceConfig
+from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
 from xforecast.models.earthformer import (
     DecoderConfig,
     Earthformer,
@@ -26,29 +30,49 @@ from xforecast.models.earthformer import (
     describe_cuboids,
 )
 from xforecast.models.ensemble import Ensemble, EnsembleConfig
+from xforecast.models.guidance import ConserveLast, Constraint, MeanIntensity, RegionTotal, UpperBound
 from xforecast.models.patterns import CrossCuboid, Cuboid
+from xforecast.models.prediff import PreDiff, PreDiffConfig
 from xforecast.models.protocol import Config, check_choice, count_parameters
 from xforecast.models.resample import StemConfig
+from xforecast.models.unet import CuboidUNet, CuboidUNetConfig
 
 __all__ = [
     "MODELS",
+    "AdversarialAutoencoder",
+    "AdversarialAutoencoderConfig",
+    "Autoencoder",
+    "AutoencoderConfig",
     "BlockConfig",
     "Config",
+    "ConserveLast",
+    "Constraint",
     "CrossCuboid",
     "Cuboid",
+    "CuboidUNet",
+    "CuboidUNetConfig",
     "DecoderConfig",
+    "DiffusionLoss",
     "Earthformer",
     "EarthformerConfig",
     "EncoderConfig",
     "Ensemble",
     "EnsembleConfig",
     "GlobalVectorConfig",
+    "KnowledgeAlignment",
+    "KnowledgeAlignmentConfig",
     "LinearInverseModel",
     "LinearInverseModelConfig",
+    "MeanIntensity",
+    "NoiseSchedule",
     "Persistence",
     "PersistenceConfig",
+    "PreDiff",
+    "PreDiffConfig",
     "Quirks",
+    "RegionTotal",
     "StemConfig",
+    "UpperBound",
     "build",
     "compat",
     "config_class",
@@ -64,6 +88,7 @@ MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
     "Ensemble": (Ensemble, EnsembleConfig),
     "LinearInverseModel": (LinearInverseModel, LinearInverseModelConfig),
     "Persistence": (Persistence, PersistenceConfig),
+    "PreDiff": (PreDiff, PreDiffConfig),
 }
 """Every model by name: its class and the class of its configuration."""
 

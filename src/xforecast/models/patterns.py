@@ -271,4 +271,4 @@ def cuboids_at_level(
     if not for_all and len(value) != len(grids):
         raise InvalidOption(option, value, f"one entry for all levels or one for each of {len(grids)}")
     entry = value if for_all else value[level]
-    return named(entry, grids[level]) if isinstance(entry, str) else entry  # type: ignore[return-value]
+    return named(entry, grids[level]) if isinstance(entry, str) else entry

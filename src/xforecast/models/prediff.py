@@ -188,8 +188,9 @@ class PreDiff(nn.Module):
         self.autoencoder = Autoencoder(config.autoencoder)
         self.denoiser = CuboidUNet(config.denoiser)
         self.alignment = None if config.alignment is None else KnowledgeAlignment(config.alignment)
-        logvar = nn.Parameter(torch.zeros(config.schedule.steps)) if config.loss.learned_uncertainty else None
-        self.register_parameter("logvar", logvar)
+        self.logvar: nn.Parameter | None = None
+        if config.loss.learned_uncertainty:
+            self.logvar = nn.Parameter(torch.zeros(config.schedule.steps))
 
     # ---------------------------------------------------------------- to the latent space and back
 
@@ -409,8 +410,9 @@ class PreDiff(nn.Module):
             denoise = self._denoiser_for(context)
             guided = None
             if constraint is not None:
-                options = {"strength": strength, "guidance": guidance, "through_denoiser": through_denoiser}
-                guided = self._guided(denoise, _prepared(constraint, x[rows]), chunk, **options)
+                guided = self._guided(
+                    denoise, _prepared(constraint, x[rows]), chunk, strength, guidance, through_denoiser
+                )
             latent = (config.horizon, *config.denoiser.grid, config.denoiser.channels)
             noise = row_noise(generators, latent, x.device)
             clean = sample(
@@ -440,8 +442,7 @@ class PreDiff(nn.Module):
         denoise: Denoiser,
         constraint: Any,
         chunk: int | None,
-        *,
-        strength,
+        strength: float | None,
         guidance: str,
         through_denoiser: bool,
     ) -> NetworkGuidance | DecoderGuidance | None:
@@ -523,7 +524,7 @@ class TrainingStage(nn.Module):
                 )
         self.part, self.functional, self.config = part, functional, model.config
         self.network = getattr(model, part)
-        self.register_parameter("logvar", model.logvar if part == "denoiser" else None)
+        self.logvar = model.logvar if part == "denoiser" else None
         self._whole = (model,)  # in a tuple, so that its other parts are no part of this module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from xforecast.models.alignment import KnowledgeAlignmentConfig
 from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
+from xforecast.models.autoencoder import AutoencoderConfig
 from xforecast.models.earthformer import DecoderConfig, EarthformerConfig, EncoderConfig
+from xforecast.models.prediff import PreDiffConfig
 from xforecast.models.protocol import check_choice
 from xforecast.models.resample import StemConfig
+from xforecast.models.unet import CuboidUNetConfig
 
-__all__ = ["earthformer_enso", "earthformer_nbody", "earthformer_sevir", "earthformer_sevirlr"]
+__all__ = ["earthformer_enso", "earthformer_nbody", "earthformer_sevir", "earthformer_sevirlr", "prediff_sevirlr"]
 
 ORIGINAL = Quirks(decoder_cuboids_from_history=True, sliced_relative_index=True, unordered_global_mask=True)
 """How the published models were trained."""
+
+ORIGINAL_LATENT = Quirks(sliced_relative_index=True, unordered_global_mask=True, tiled_global_vectors=True)
+"""The same for the networks of PreDiff."""
 
 VARIANTS = ("paper", "released")
 
@@ -133,4 +140,21 @@ def earthformer_nbody(global_vectors: int = 0) -> EarthformerConfig:
         positions="time+space",
         stem=StemConfig(scales=((1, 2, 2),), convolutions=(2,), head_convolutions=(1,), norm_groups=16),
         global_vectors=GlobalVectorConfig(global_vectors),
+    )
+
+
+def prediff_sevirlr() -> PreDiffConfig:
+    """PreDiff for SEVIR-LR: 7 frames of 128 x 128 radar to the next 6, every 10 minutes (Gao et al. 2023).
+
+    Its parts are `autoencoder`, `denoiser` and `alignment`, the network for the anticipated mean intensity.
+
+    Examples
+    --------
+    >>> prediff_sevirlr().frame_grid, prediff_sevirlr().denoiser.grids
+    ((128, 128), ((13, 16, 16), (13, 8, 8)))
+    """
+    return PreDiffConfig(
+        autoencoder=AutoencoderConfig(),
+        denoiser=CuboidUNetConfig(history=7, horizon=6, grid=(16, 16), quirks=ORIGINAL_LATENT),
+        alignment=KnowledgeAlignmentConfig(horizon=6, grid=(16, 16), output_frames=6, quirks=ORIGINAL_LATENT),
     )

@@ -179,7 +179,7 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         """Embedding of steps (batch,), (batch, out_channels)."""
-        return self.layers(sinusoid(t, self.channels).to(self.layers[0].weight.dtype))
+        return self.layers(sinusoid(t, self.channels).to(next(self.parameters()).dtype))
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
