@@ -21,8 +21,7 @@ def mean(
     of: Callable[..., np.ndarray] = np.positive,
 ) -> xr.DataArray:
     """Mean in float64 of a function of the fields, over what is not NaN; NaN where nothing is left."""
-    if weights is not None:
-        fields = exactly(*fields, weights)
+    fields = fields if weights is None else (*fields, weights)
     kernel = partial(_block_sums, of=of, weighted=weights is not None)
     sums = by_block(kernel, *fields, dim=dim, new={"sum": 2}).sum(dim)
     weight = sums.isel(sum=1)
@@ -60,7 +59,7 @@ def by_block(
         ``kernel(*arrays, kept)`` of arrays of one shape, the first `kept` axes of which stay and the others
         are reduced; it returns an array of shape ``(*new, *kept)``.
     *fields : DataArray
-        NumPy or dask, to be broadcast against each other.
+        NumPy or dask, to be broadcast against each other; the coordinates that they share must be equal.
     dim : sequence of hashable
         Dimensions that the kernel reduces; one entry is left for each chunk, one in all for NumPy.
     new : dict
@@ -73,6 +72,7 @@ def by_block(
     DataArray
         With dimensions (*new, *kept, *dim).
     """
+    fields = exactly(*fields)
     dims = list(dict.fromkeys(d for field in fields for d in field.dims))
     kept = [d for d in dims if d not in dim]
     order = kept + [d for d in dims if d in dim]
@@ -151,7 +151,7 @@ def moments(
     Every block is centred on its own mean before blocks are merged, so that no digits are lost to a large
     mean.
     """
-    fields = (x, y) if weights is None else exactly(x, y, weights)
+    fields = (x, y) if weights is None else (x, y, weights)
     block = by_block(_block_moments, *fields, dim=dim, new={"moment": 6})
     # variables, not arrays: their labels are one another's, and comparing them would take most of the time
     weight, x_mean, y_mean, xx, yy, xy = (block.variable.isel(moment=k) for k in range(6))

@@ -73,7 +73,7 @@ def nino34_correlation(
     seasons : bool, optional
         True: correlate each calendar season by itself and average, as above. False: all starts together, as
         Earthformer's evaluation does. By default True if each season has at least fifteen starts at every
-        lead.
+        lead; state it where scores are compared or resampled.
     weighted : bool
         As in `nino34`, for fields.
 
