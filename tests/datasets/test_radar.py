@@ -6,9 +6,9 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import persistence, radar_spec
 
 import xforecast as xf
+from synthetic import persistence, radar_spec
 from xforecast.datasets import (
     open_radar,
     rain_rate_from_amount,
@@ -96,7 +96,8 @@ def test_conversions_are_lazy_labelled_and_keep_precision(convert, units, gives)
     lazy = series(np.ones(4, np.float32), units, grid_mapping="crs", old="note").chunk(x=2)
     before = dict(lazy.attrs)
     converted = convert(lazy)
-    assert dask.is_dask_collection(convert(lazy.copy(data=lazy.data.map_blocks(fail, dtype="f4", meta=np.empty(0, "f4")))))
+    trap = lazy.copy(data=lazy.data.map_blocks(fail, dtype="f4", meta=np.empty(0, "f4")))
+    assert dask.is_dask_collection(convert(trap))
     assert converted.dtype == np.float32
     assert converted.attrs["units"] == gives
     assert converted.attrs["grid_mapping"] == "crs"
@@ -134,7 +135,8 @@ def save(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("units", "value"), [("mm/h", 3.0), ("kg m-2 s-1", 3.0 / 3600), ("mm", 0.25), ("dBZ", 10 * np.log10(200 * 3.0**1.6))]
+    ("units", "value"),
+    [("mm/h", 3.0), ("kg m-2 s-1", 3.0 / 3600), ("mm", 0.25), ("dBZ", 10 * np.log10(200 * 3.0**1.6))],
 )
 def test_every_quantity_becomes_the_same_rain_rate(save, units, value):
     frames = scan(units)
@@ -178,6 +180,11 @@ def test_files_are_joined_in_order_of_time(save):
     joined = open_radar(paths)
     np.testing.assert_array_equal(joined.time, whole.time)
     np.testing.assert_allclose(joined.rain_rate, whole.field)
+
+
+def test_the_axis_of_dates_may_have_another_name(save):
+    ds = open_radar(save(scan().rename(time="datetime")))
+    assert ds.rain_rate.dims == ("time", "y", "x")
 
 
 def test_a_gap_is_told_and_can_be_cut_away(save):

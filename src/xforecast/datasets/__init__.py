@@ -12,7 +12,8 @@ from xforecast.datasets.radar import (
     vil_from_vil_code,
 )
 from xforecast.datasets.samples import list_samples, sample
-from xforecast.datasets.sevir import downsample, sevir, sevir_event, sevir_lr, sevir_sequences
+from xforecast.datasets.sevir import sevir, sevir_lr
+from xforecast.datasets.sevir_windows import downsample, sevir_event, sevir_sequences
 
 __all__ = [
     "NBody",

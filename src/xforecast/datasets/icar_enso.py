@@ -234,7 +234,8 @@ def icar_enso_windows(ds: xr.Dataset, history: int = 12, horizon: int = 14, gap:
     --------
     >>> dates = xr.date_range("0001-01-01", periods=30, freq="MS", calendar="noleap", use_cftime=True)
     >>> ds = xr.Dataset(
-    ...     {"sst": (("model", "time", "lat", "lon"), np.zeros((2, 30, 1, 1))), "nino": (("model", "time"), np.zeros((2, 30)))},
+    ...     {"sst": (("model", "time", "lat", "lon"), np.zeros((2, 30, 1, 1))),
+    ...      "nino": (("model", "time"), np.zeros((2, 30)))},
     ...     {"model": ["a", "b"], "time": dates, "months": ("model", [30, 28])},
     ... )
     >>> windows = icar_enso_windows(ds)
@@ -265,7 +266,8 @@ def icar_enso_windows(ds: xr.Dataset, history: int = 12, horizon: int = 14, gap:
 
 def _windows_of(run: xr.Dataset, starts: np.ndarray, history: int, length: int) -> xr.Dataset:
     """All windows of one run, with the labels of their seasons."""
-    chosen = slice(int(starts[0]) + length - 1, int(starts[-1]) + length, int(starts[1] - starts[0]) if starts.size > 1 else 1)
+    gap = int(starts[1] - starts[0]) if starts.size > 1 else 1
+    chosen = slice(int(starts[0]) + length - 1, int(starts[-1]) + length, gap)
     init = run["time"].values[starts + history - 1]
     rolled = {
         name: field.rolling(time=length).construct("step", sliding_window_view_kwargs={"automatic_rechunk": False})

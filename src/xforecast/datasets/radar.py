@@ -292,7 +292,7 @@ def open_radar(
     if not paths:
         raise InvalidOption("path", paths, "at least one file")
     source = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-    opened = [open_data(Path(one), chunks={}) for one in paths]
+    opened = [_with_time(open_data(Path(one), chunks={})) for one in paths]
     names = {_find(ds, variable, str(one)) for ds, one in zip(opened, paths, strict=True)}
     if len(names) > 1:
         raise DataFileError(f"{source}: found variables {sorted(names)}, wanted the same in all\n  -> pass variable=")
@@ -314,6 +314,12 @@ def open_radar(
     ds = _in_metres(rate.to_dataset())
     ds.attrs = {**opened[0].attrs, "Conventions": "CF-1.11"}
     return ds
+
+
+def _with_time(ds: xr.Dataset) -> xr.Dataset:
+    """With the axis of dates, whatever the file calls it, under the name ``time``."""
+    dates = [name for name in ds.dims if name in ds.coords and ds[name].dtype.kind == "M"]
+    return ds if "time" in ds.dims or len(dates) != 1 else ds.rename({dates[0]: "time"})
 
 
 def _find(ds: xr.Dataset, variable: str | None, source: str) -> tuple[str, str]:
@@ -344,7 +350,9 @@ def _quantity(da: xr.DataArray) -> str | None:
 
 def _even_step(times: np.ndarray, source: str) -> TimeStep:
     if times.size < 2:
-        raise DataFileError(f"{source}: found {times.size} frame, wanted at least 2\n  -> pass the whole sequence of files")
+        raise DataFileError(
+            f"{source}: found {times.size} frames, wanted at least 2\n  -> pass all files of a sequence"
+        )
     seconds = np.diff(seconds_between(times, times[0]))
     step = float(np.median(seconds))
     odd = np.flatnonzero(np.abs(seconds - step) > 0.1 * max(step, 1.0))

@@ -1,8 +1,7 @@
 """SEVIR, the Storm EVent ImagRy: 4-hour events of radar and satellite images over the United States.
 
 A catalogue (``CATALOG.csv``) names for each event and image type a row of an HDF5 file under ``data/``.
-`sevir` and `sevir_lr` give the events of a split, lazily; `sevir_sequences` the history and target windows
-that models are trained and scored on; `sevir_event` one event as data that a forecaster takes.
+`sevir` and `sevir_lr` give the events of a split, lazily.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xforecast.datasets.sevir_catalogue import Events, events, grid_mapping, map_coordinates, project
+from xforecast.datasets.sevir_catalogue import Events, events, grid_mapping, map_coordinates
 from xforecast.errors import DataFileError, InvalidOption, XForecastWarning, require
 
-__all__ = ["downsample", "sevir", "sevir_event", "sevir_lr", "sevir_sequences"]
+__all__ = ["sevir", "sevir_lr"]
 
 EVENT_START = -120  # minutes from the time of the event to its first frame, where the catalogue does not say
 
@@ -189,7 +188,8 @@ def _events(root, split, image_types, start, end, order, missing_files) -> Event
 
 def _open(chosen: Events, image_types: tuple[str, ...], *, minutes: int, decode: bool, every: int) -> xr.Dataset:
     h5py = require("h5py", extra="data", purpose="SEVIR")
-    fields, axes = {}, {}
+    fields: dict[str, tuple] = {}
+    axes: dict[tuple[str, str], tuple[int, int]] = {}
     for position, name in enumerate(image_types):
         rows, columns, frames, dtype = _layout(h5py, chosen, name)
         y, x = ("y", "x") if position == 0 or (rows, columns) == axes["y", "x"] else (f"y_{rows}", f"x_{columns}")
@@ -277,7 +277,8 @@ class _opened:  # noqa: N801 - a context manager
             found = sorted(self.file)
             self.file.close()
             raise DataFileError(
-                f"{self.path}: found {found}, wanted an array {self.name!r} (event, y, x, time)\n  -> is it a SEVIR file?"
+                f"{self.path}: found {found}, wanted an array {self.name!r} (event, y, x, time)\n"
+                "  -> is it a SEVIR file of that type?"
             )
         return images
 
@@ -310,167 +311,3 @@ def _decoded(data: da.Array, facts: ImageType) -> da.Array:
     if facts.missing is not None:
         values = da.where(data == facts.missing, np.float32(np.nan), values)
     return values if facts.scale == 1.0 else values * np.float32(facts.scale)
-
-
-# ------------------------------------------------------------------ one event, windows, coarser data
-
-
-def sevir_event(ds: xr.Dataset, event: str) -> xr.Dataset:
-    """One event as data that a forecaster takes: dates on the time axis, the map in metres.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        From `sevir`, `sevir_lr` or `downsample`.
-    event : str
-        Its id.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dims (time, y, x), lazy as ``ds`` is. Where the catalogue states the projection, ``y`` and ``x``
-        are the coordinates on it; otherwise metres from the lower left corner.
-
-    Raises
-    ------
-    InvalidOption
-        There is no such event.
-
-    Examples
-    --------
-    >>> offsets = np.arange(49) * np.timedelta64(5, "m")
-    >>> valid = np.array(["2019-06-02T10", "2019-07-01T22"], "datetime64[ns]")[:, None] + offsets
-    >>> ds = xr.Dataset(
-    ...     {"vil": (("event", "time", "y", "x"), np.zeros((2, 49, 6, 6), np.uint8))},
-    ...     coords={"event": ["R1", "R2"], "time": offsets, "valid_time": (("event", "time"), valid),
-    ...             "x": 500.0 + 1000 * np.arange(6)},
-    ... )
-    >>> one = sevir_event(ds, "R1")
-    >>> one.vil.dims, str(one.time.values[0])[:16]
-    (('time', 'y', 'x'), '2019-06-02T10:00')
-    """
-    if event not in ds["event"].values:
-        raise InvalidOption("event", event, f"one of the {ds.sizes['event']} events, such as {ds['event'].values[0]!r}")
-    one = ds.sel(event=event)
-    stamps = one["valid_time"].variable
-    one = one.drop_vars(["valid_time", "event_time"], errors="ignore").assign_coords(time=("time", stamps.values, {
-        "standard_name": "time", "axis": "T"}))  # fmt: skip
-    origin = one["crs"].attrs if "crs" in one.coords else {}
-    if {"lower_left_latitude", "lower_left_longitude"} <= set(one.coords) and "earth_radius" in origin:
-        left, bottom = project(float(one["lower_left_longitude"]), float(one["lower_left_latitude"]), origin)
-        for name in [name for name in one.coords if str(name).split("_")[0] in ("y", "x")]:
-            axis = str(name)[0]
-            shifted = one[name] + (bottom if axis == "y" else left)
-            attrs = {"standard_name": f"projection_{axis}_coordinate", "units": "m", "axis": axis.upper()}
-            one = one.assign_coords({name: shifted.assign_attrs(attrs)})
-    return one
-
-
-def sevir_sequences(ds: xr.Dataset, history: int = 13, horizon: int = 12, stride: int = 12) -> xr.Dataset:
-    """The windows of history and target frames that models are trained and scored on.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        From `sevir`, `sevir_lr` or `downsample`.
-    history, horizon : int
-        Numbers of frames before and after the start: 13 and 12 for SEVIR, 7 and 6 for SEVIR-LR.
-    stride : int
-        Frames from one window of an event to the next: 12 for SEVIR, 6 for SEVIR-LR.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dims (sequence, time, y, x), lazy; event by event, window by window. ``time`` counts from the last
-        frame of the history, so that targets have a positive one; coordinates ``event``, ``init`` and
-        ``first_frame`` over (sequence,).
-
-    Raises
-    ------
-    InvalidOption
-        The window is longer than the event.
-
-    Examples
-    --------
-    >>> offsets = np.arange(49) * np.timedelta64(5, "m")
-    >>> valid = np.array(["2019-06-02T10", "2019-07-01T22"], "datetime64[ns]")[:, None] + offsets
-    >>> ds = xr.Dataset(
-    ...     {"vil": (("event", "time", "y", "x"), np.zeros((2, 49, 6, 6), np.uint8))},
-    ...     coords={"event": ["R1", "R2"], "time": offsets, "valid_time": (("event", "time"), valid),
-    ...             "x": 500.0 + 1000 * np.arange(6)},
-    ... )
-    >>> windows = sevir_sequences(ds)
-    >>> windows.sizes["sequence"], windows.first_frame.values
-    (6, array([ 0, 12, 24,  0, 12, 24]))
-    """
-    length, frames = history + horizon, ds.sizes["time"]
-    if min(history, horizon, stride) < 1 or length > frames:
-        wanted = f"positive numbers, history and horizon together at most {frames} frames"
-        raise InvalidOption("history, horizon, stride", (history, horizon, stride), wanted)
-    starts = np.arange(0, frames - length + 1, stride)
-    step = ds["time"].values[1] - ds["time"].values[0]
-    parts = []
-    for first in starts:
-        part = ds.isel(time=slice(first, first + length))
-        init = part["valid_time"].variable.isel(time=history - 1)
-        since = part["time"].copy(data=step * np.arange(1 - history, horizon + 1))
-        parts.append(part.assign_coords(init=init, time=since, first_frame=int(first)))
-    windows = xr.concat(parts, dim="window", coords="different", compat="equals", data_vars="all")
-    windows = windows.drop_vars("event_time", errors="ignore").stack(sequence=("event", "window")).reset_index("sequence")
-    windows = windows.drop_vars("window", errors="ignore")
-    windows["time"].attrs = {"standard_name": "forecast_period", "long_name": "Time from the last frame of the history"}
-    windows["init"].attrs = {"standard_name": "forecast_reference_time", "long_name": "Initialization"}
-    return windows.transpose("sequence", "time", ...)
-
-
-def downsample(ds: xr.Dataset, time: int = 2, space: int = 3, method: str = "max") -> xr.Dataset:
-    """Fewer frames and larger cells: with the defaults, SEVIR-LR from SEVIR.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        From `sevir`, or any with dims (time, y, x).
-    time : int
-        Every how many frames one is kept, the first among them.
-    space : int
-        Rows and columns that become one cell.
-    method : {"max", "mean"}
-        The largest of the cells, as SEVIR-LR was made, cells beyond the edge counting as 0; or their
-        mean, cells that do not fill a block left out.
-
-    Returns
-    -------
-    xarray.Dataset
-        With coordinates of the new cells' centres; lazy, and integers stay integers under ``"max"``.
-
-    Examples
-    --------
-    >>> offsets = np.arange(49) * np.timedelta64(5, "m")
-    >>> valid = np.array(["2019-06-02T10", "2019-07-01T22"], "datetime64[ns]")[:, None] + offsets
-    >>> ds = xr.Dataset(
-    ...     {"vil": (("event", "time", "y", "x"), np.zeros((2, 49, 6, 6), np.uint8))},
-    ...     coords={"event": ["R1", "R2"], "time": offsets, "valid_time": (("event", "time"), valid),
-    ...             "x": 500.0 + 1000 * np.arange(6)},
-    ... )
-    >>> coarse = downsample(ds)
-    >>> dict(coarse.vil.sizes), coarse.x.values
-    ({'event': 2, 'time': 25, 'y': 2, 'x': 2}, array([1500., 4500.]))
-    """
-    if method not in ("max", "mean"):
-        raise InvalidOption("method", method, "'max' or 'mean'")
-    if min(time, space) < 1:
-        raise InvalidOption("time, space", (time, space), "1 or more")
-    ds = ds.isel(time=slice(None, None, time))
-    for name in [dim for dim in ds.dims if str(dim).split("_")[0] in ("y", "x")]:
-        centres = ds[name] if name in ds.coords else None
-        short = -ds.sizes[name] % space
-        if short and method == "max":
-            ds = ds.drop_vars(name, errors="ignore").pad({name: (0, short)}, constant_values=0)
-            ds = ds.chunk({name: -1}) if ds.chunks else ds
-        coarse = ds.drop_vars(name, errors="ignore").coarsen({name: space}, boundary="trim")
-        ds = coarse.max() if method == "max" else coarse.mean()
-        if centres is not None and centres.size > 1:
-            step = float(centres[1] - centres[0])
-            new = float(centres[0]) + step * ((space - 1) / 2 + space * np.arange(ds.sizes[name]))
-            ds = ds.assign_coords({name: (name, new, centres.attrs)})
-    return ds

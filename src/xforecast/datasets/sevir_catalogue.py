@@ -108,7 +108,7 @@ def _rows(catalogue: Path) -> pd.DataFrame:
         rows = pd.read_csv(catalogue, low_memory=False, dtype={"id": str})
         rows["time_utc"] = pd.to_datetime(rows["time_utc"])
     except (ValueError, KeyError, OSError) as error:
-        raise DataFileError(f"{catalogue}: cannot be read as SEVIR's catalogue: {error}\n  -> fetch it again") from error
+        raise DataFileError(f"{catalogue}: is not SEVIR's catalogue: {error}\n  -> fetch it again") from error
     if missing := [name for name in NEEDED if name not in rows]:
         raise DataFileError(f"{catalogue}: found no columns {missing}\n  -> fetch SEVIR's catalogue again")
     if rows["time_utc"].dt.tz is not None:
