@@ -83,4 +83,5 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
-html_sidebars = {"install": [], "concepts": [], "contract": [], "weights": [], "changelog": [], "contributing": []}
+pages_without_sidebar = ("install", "concepts", "contract", "weights", "changelog", "contributing", "gallery/0*")
+html_sidebars = {page: [] for page in pages_without_sidebar}
