@@ -89,7 +89,7 @@ def _models(chosen: argparse.Namespace) -> None:
 def _train(chosen: argparse.Namespace) -> None:
     from xforecast.training import recipes
 
-    recipes.run(chosen.recipe, data=chosen.data, output=chosen.output, quick=chosen.quick)
+    recipes.run(chosen.recipe, data=chosen.data, output=chosen.output, only=chosen.only, quick=chosen.quick)
 
 
 def _benchmark(chosen: argparse.Namespace) -> None:
@@ -170,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("recipe", help="such as enso")
     train.add_argument("--data", required=True, help="the folder or file of observations that the recipe names")
     train.add_argument("-o", "--output", required=True, help="folder for the forecasters")
+    train.add_argument("--only", metavar="NAME", help="train one forecaster of the recipe")
     train.add_argument("--quick", action="store_true", help="a few steps only, to see that everything works")
     train.set_defaults(run=_train)
 

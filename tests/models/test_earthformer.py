@@ -312,3 +312,30 @@ def test_the_loss_is_the_weighted_mean_square():
     torch.testing.assert_close(
         model.loss(x, y, weight), ((model(x) - y) ** 2 * weight).mean() / weight.mean(), rtol=1e-5, atol=0
     )
+
+
+def test_relative_amplitude_makes_the_forecast_scale_with_the_history():
+    config = EarthformerConfig(
+        history=3, horizon=2, grid=(4, 5), input_channels=2, base_channels=16, relative_amplitude=True
+    )
+    model = Earthformer(config).eval()
+    x = torch.randn(2, 3, 4, 5, 2)
+    larger = x * torch.tensor([7.0, 1.0])
+    torch.testing.assert_close(model(larger), 7 * model(x), rtol=1e-4, atol=1e-5)
+    assert model(torch.cat([torch.zeros_like(x[..., :1]), x[..., 1:]], dim=-1)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["last", "mean", "nearest"])
+def test_initial_positions_tell_the_leads_apart(kind):
+    decoder = DecoderConfig((1,), initial_forecast=kind, initial_positions=True)
+    config = EarthformerConfig(
+        history=1, horizon=3, grid=(4, 5), base_channels=16, encoder=EncoderConfig((1,)), decoder=decoder,
+        position_spread=0.5, global_vectors=GlobalVectorConfig(0), positions="time+space",
+    )  # fmt: skip
+    first, second = Earthformer(config).eval()(torch.randn(1, 1, 4, 5, 1))[0, :2]
+    assert (first - second).abs().max() > 1e-3
+    bare = replace(config, decoder=replace(decoder, initial_positions=False))
+    names = {name for name, _ in Earthformer(config).named_parameters()}
+    assert names - {name for name, _ in Earthformer(bare).named_parameters()} == {
+        "initial_forecast.position.time", "initial_forecast.position.space"
+    }  # fmt: skip

@@ -89,6 +89,9 @@ class DecoderConfig(Config):
     initial_forecast : {"zeros", "nearest", "last", "mean"}
         What the decoder starts from: learned positions; or the coarsest memory, resized in time, its last frame, or its
         mean over time.
+    initial_positions : bool
+        Add a position embedding to the initial forecast, which otherwise has none unless it starts from zeros; it tells
+        the leads apart.
     position_each_level : bool
         Add a position embedding after every upsampling.
     feed_forward_each : bool
@@ -109,6 +112,7 @@ class DecoderConfig(Config):
     cross_last_frames: int | None = None
     self_attention_first: bool = False
     initial_forecast: str = "zeros"
+    initial_positions: bool = False
     position_each_level: bool = False
     feed_forward_each: bool = True
     upsample_kernel: int = 3
@@ -145,6 +149,12 @@ class EarthformerConfig(Config):
         Factors between levels in time, height and width.
     positions : {"time+height+width", "time+space"}
         Kind of position embedding.
+    position_spread : float
+        Standard deviation of the position embeddings at the start of training. That of the paper, 0.02, is faint beside
+        tokens of unit size; where place decides much and data are few, a larger one learns faster.
+    relative_amplitude : bool
+        Divide each channel that is forecast by its root mean square over the history, and multiply the forecast by it:
+        the forecast then scales with the history, as in a linear system.
     stem : StemConfig
         Convolutions and patch merging before the first level and after the last.
     encoder : EncoderConfig
@@ -174,6 +184,8 @@ class EarthformerConfig(Config):
     level_channels: tuple[int, ...] | None = None
     downsample: Triple = (1, 2, 2)
     positions: str = "time+height+width"
+    position_spread: float = 0.02
+    relative_amplitude: bool = False
     stem: StemConfig = field(default_factory=StemConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -190,6 +202,14 @@ class EarthformerConfig(Config):
                 raise InvalidOption(name, value, f"{length} integers")
             check_positive(name, *value)
         check_choice("positions", self.positions, POSITIONS)
+        if not self.position_spread >= 0:
+            raise InvalidOption("position_spread", self.position_spread, "a standard deviation, 0 or more")
+        if self.relative_amplitude and self.input_channels < self.output_channels:
+            raise InvalidOption(
+                "relative_amplitude",
+                f"{self.input_channels} channels in, {self.output_channels} out",
+                "every channel that comes out among the first that go in",
+            )
         self.stem.check_channels(self.input_channels, self.base_channels)
         self._check_levels()
         for level in range(self.levels):  # unknown patterns and lists of the wrong length
@@ -338,6 +358,10 @@ class Encoder(nn.Module):
         return memory, vector_memory
 
 
+def _position_embedding(config: EarthformerConfig, channels: int, grid: Triple) -> PositionEmbedding:
+    return PositionEmbedding(channels, grid, config.positions, config.position_spread)
+
+
 class InitialForecast(nn.Module):
     """What the decoder starts from, made of learned positions or of the coarsest memory."""
 
@@ -346,20 +370,22 @@ class InitialForecast(nn.Module):
         self.kind, self.grid = config.decoder.initial_forecast, config.forecast_grid(config.levels - 1)
         channels = config.channels[-1]
         self.position = None
-        if self.kind == "zeros":
-            self.position = PositionEmbedding(channels, self.grid, config.positions)
+        if self.kind == "zeros" or config.decoder.initial_positions:
+            self.position = _position_embedding(config, channels, self.grid)
         self.projection = linear(channels, channels)
 
     def forward(self, memory_BTHWC: torch.Tensor) -> torch.Tensor:
         """Tokens, (batch, horizon, height, width, channel)."""
-        if self.position is not None:
+        if self.kind == "zeros" and self.position is not None:
             zeros = memory_BTHWC.new_zeros(1, *self.grid, memory_BTHWC.shape[-1])
             return self.projection(self.position(zeros)).expand(len(memory_BTHWC), -1, -1, -1, -1)
+        tokens = self.projection(self._from_memory(memory_BTHWC)).expand(-1, self.grid[0], -1, -1, -1)
+        return tokens if self.position is None else self.position(tokens)
+
+    def _from_memory(self, memory_BTHWC: torch.Tensor) -> torch.Tensor:
         if self.kind == "nearest":
-            return self.projection(resize_nearest(memory_BTHWC, self.grid))
-        mean = self.kind == "mean"
-        frame = memory_BTHWC.mean(dim=1, keepdim=True) if mean else memory_BTHWC[:, -1:]
-        return self.projection(frame).expand(-1, self.grid[0], -1, -1, -1)
+            return resize_nearest(memory_BTHWC, self.grid)
+        return memory_BTHWC.mean(dim=1, keepdim=True) if self.kind == "mean" else memory_BTHWC[:, -1:]
 
 
 class Decoder(nn.Module):
@@ -397,8 +423,7 @@ class Decoder(nn.Module):
         self.positions = None
         if decoder.position_each_level:
             self.positions = nn.ModuleList(
-                PositionEmbedding(channels[level], config.forecast_grid(level), config.positions)
-                for level in range(top)
+                _position_embedding(config, channels[level], config.forecast_grid(level)) for level in range(top)
             )
 
     @staticmethod
@@ -476,7 +501,7 @@ class Earthformer(nn.Module):
             width = config.global_vectors.width_ratio * config.base_channels
             self.global_vectors = nn.Parameter(0.02 * torch.randn(config.global_vectors.count, width))
         self.stem = Stem(config.stem, config.input_channels, config.base_channels, padding=padding, scheme=scheme)
-        self.position = PositionEmbedding(config.base_channels, config.grids[0], config.positions)
+        self.position = _position_embedding(config, config.base_channels, config.grids[0])
         self.encoder = Encoder(config)
         self.initial_forecast = InitialForecast(config)
         self.decoder = Decoder(config)
@@ -498,9 +523,21 @@ class Earthformer(nn.Module):
         vectors = None
         if self.global_vectors is not None:
             vectors = self.global_vectors.expand(len(x), -1, -1)
+        amplitude = None
+        if self.config.relative_amplitude:
+            amplitude = self._amplitude(x)
+            x = torch.cat(
+                [x[..., : self.config.output_channels] / amplitude, x[..., self.config.output_channels :]], dim=-1
+            )
         memory, vector_memory = self.encoder(self.position(self.stem(x)), vectors)
         tokens = self.decoder(self.initial_forecast(memory[-1]), memory, vector_memory)
-        return self.head(tokens)
+        forecast = self.head(tokens)
+        return forecast if amplitude is None else forecast * amplitude
+
+    def _amplitude(self, x: torch.Tensor) -> torch.Tensor:
+        """Root mean square of each channel that is forecast, (batch, 1, 1, 1, channel)."""
+        mean = x[..., : self.config.output_channels].square().mean(dim=(1, 2, 3), keepdim=True)
+        return mean.sqrt().clamp(min=1e-6)
 
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Mean squared error of the forecast, weighted by `weight` where given.

@@ -215,6 +215,8 @@ class PositionEmbedding(nn.Module):
         Time, height and width; a smaller input takes the first positions.
     kind : {"time+height+width", "time+space"}
         One table for each axis, or one for time and one for all places.
+    spread : float
+        Standard deviation of the initial values.
 
     Examples
     --------
@@ -227,7 +229,9 @@ class PositionEmbedding(nn.Module):
     width: nn.Parameter
     space: nn.Parameter
 
-    def __init__(self, channels: int, grid: tuple[int, int, int], kind: str = "time+height+width"):
+    def __init__(
+        self, channels: int, grid: tuple[int, int, int], kind: str = "time+height+width", spread: float = 0.02
+    ):
         super().__init__()
         check_choice("position embedding", kind, POSITIONS)
         frames, height, width = grid
@@ -235,7 +239,7 @@ class PositionEmbedding(nn.Module):
         if kind == "time+space":
             rows = {"time": frames, "space": height * width}
         for name, count in rows.items():
-            self.register_parameter(name, nn.Parameter(0.02 * torch.randn(count, channels)))
+            self.register_parameter(name, nn.Parameter(spread * torch.randn(count, channels)))
         self.grid, self.kind = grid, kind
 
     def forward(self, x_BTHWC: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ from xforecast.skill.ensemble import (
     exceedance_probability,
     probability_matched_mean,
 )
-from xforecast.skill.enso import nino34_correlation, nino34_mean, nino34_weighted_mean
+from xforecast.skill.enso import nino34_correlation, nino34_error, nino34_mean, nino34_weighted_mean
 from xforecast.skill.indices import nino34, seasonal_mean
 from xforecast.skill.outlook import enso_outlook
 from xforecast.skill.probabilistic import brier, crps, rank_histogram, reliability, roc, spread_skill
@@ -70,6 +70,7 @@ __all__ = [
     "mse",
     "nino34",
     "nino34_correlation",
+    "nino34_error",
     "nino34_mean",
     "nino34_weighted_mean",
     "pod",

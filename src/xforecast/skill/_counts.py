@@ -68,13 +68,9 @@ def comparable(threshold: float, dtype: np.dtype) -> Any:
     return dtype.type(threshold) if dtype.kind == "f" else threshold
 
 
-def _by_pieces(
-    fields: list[np.ndarray], levels: list[tuple[Any, Any]], masks: np.ndarray, counts: np.ndarray
-) -> None:
+def _by_pieces(fields: list[np.ndarray], levels: list[tuple[Any, Any]], masks: np.ndarray, counts: np.ndarray) -> None:
     """Add the counts of one cell, a cache-sized piece at a time."""
-    blocks = np.nditer(
-        fields, flags=["external_loop", "buffered", "zerosize_ok"], buffersize=CACHED, order="K"
-    )
+    blocks = np.nditer(fields, flags=["external_loop", "buffered", "zerosize_ok"], buffersize=CACHED, order="K")
     for piece in blocks:
         tops = [_greatest(values) for values in piece]
         if np.isnan(tops).any():

@@ -56,9 +56,7 @@ MONTHS = frozenset({"month", "months", "mon", "mons"})
 def find_coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
     """Name of the coordinate of this kind, or None; an error where several fit equally well."""
     own = {name: c for name, c in field.coords.items() if name in field.dims}
-    return (
-        _search(own, kind) or _search(field.coords, kind) or _usual_name({*field.coords, *field.dims}, kind)
-    )
+    return _search(own, kind) or _search(field.coords, kind) or _usual_name({*field.coords, *field.dims}, kind)
 
 
 def find_dimension(field: xr.DataArray | xr.Dataset, kind: str) -> str | None:
@@ -79,9 +77,7 @@ def _search(candidates: Mapping[Hashable, xr.DataArray], kind: str) -> str | Non
     for test in tests:
         found = [str(name) for name, c in candidates.items() if test(c)]
         if len(found) > 1:
-            raise InvalidOption(
-                f"{kind} coordinate", found, "one", "drop the others, or take away their standard_name"
-            )
+            raise InvalidOption(f"{kind} coordinate", found, "one", "drop the others, or take away their standard_name")
         if found:
             return found[0]
     return None

@@ -40,9 +40,7 @@ def score(function: F) -> F:
         forecast, observed = pair(forecast, observed)
         result = function(forecast, observed, *args, **options)
         if function.__name__ in SCORES:
-            result = describe(
-                result, function.__name__, forecast.attrs.get("units"), result.attrs.get("comment", "")
-            )
+            result = describe(result, function.__name__, forecast.attrs.get("units"), result.attrs.get("comment", ""))
         return result
 
     return cast(F, wrapper)

@@ -111,9 +111,7 @@ def _lazily(
 ) -> Any:
     import dask.array as da
 
-    arguments = [
-        x for array, dims in zip(data, own, strict=True) for x in (da.asanyarray(array), tuple(dims))
-    ]
+    arguments = [x for array, dims in zip(data, own, strict=True) for x in (da.asanyarray(array), tuple(dims))]
     return da.blockwise(
         run,
         tuple(out),

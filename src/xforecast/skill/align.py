@@ -88,9 +88,7 @@ def places(forecast: xr.DataArray | xr.Dataset, time: xr.DataArray) -> xr.DataAr
     try:
         found = time.to_index().get_indexer(pd.Index(valid.values.ravel()))
     except (TypeError, pd.errors.InvalidIndexError) as error:
-        raise InvalidOption(
-            str(time.name), f"{error}", "each time once, of the calendar of the forecast"
-        ) from error
+        raise InvalidOption(str(time.name), f"{error}", "each time once, of the calendar of the forecast") from error
     return valid.copy(data=found.reshape(valid.shape))
 
 
@@ -114,9 +112,7 @@ def _valid_times(forecast: xr.DataArray | xr.Dataset, lead: xr.DataArray) -> xr.
         return init + lead.copy(data=steps.values.reshape(lead.shape))
     starts, numbers = xr.broadcast(init, lead.copy(data=np.arange(lead.size).reshape(lead.shape)))  # cftime
     deltas = steps.to_pytimedelta()
-    valid = [
-        start + deltas[k] for start, k in zip(starts.values.ravel(), numbers.values.ravel(), strict=True)
-    ]
+    valid = [start + deltas[k] for start, k in zip(starts.values.ravel(), numbers.values.ravel(), strict=True)]
     return starts.copy(data=np.array(valid, dtype=object).reshape(starts.shape))
 
 
@@ -183,9 +179,7 @@ def pick(values: T, dim: Hashable, place: xr.DataArray) -> T:
     if place.ndim < 2 or not values.chunks:
         return bare.isel({dim: place.variable}).assign_coords(place.coords)
     *_, last = place.dims
-    columns = [
-        pick(bare, dim, place.isel({last: k}).reset_coords(drop=True)) for k in range(place.sizes[last])
-    ]
+    columns = [pick(bare, dim, place.isel({last: k}).reset_coords(drop=True)) for k in range(place.sizes[last])]
     stacked = xr.concat(columns, last, coords="minimal", compat="override", join="override")
     return stacked.transpose(*place.dims, ...).assign_coords(place.coords)
 
@@ -202,10 +196,6 @@ def _comparable(forecast: xr.DataArray | xr.Dataset, place: xr.DataArray, keep: 
         return (place != ABSENT).all(lead) & xr.ones_like(place, bool)
     if keep != "same_verifs":
         raise InvalidOption("keep", keep, '"all", "same_inits" or "same_verifs"')
-    by_lead = (
-        [place.isel({lead: k}).values for k in range(place.sizes[lead])]
-        if lead in place.dims
-        else [place.values]
-    )
+    by_lead = [place.isel({lead: k}).values for k in range(place.sizes[lead])] if lead in place.dims else [place.values]
     shared = set.intersection(*(set(np.ravel(p).tolist()) for p in by_lead)) - {ABSENT}
     return place.isin(sorted(shared))

@@ -26,7 +26,7 @@ from xforecast.skill._reduce import pearson
 from xforecast.skill.align import month_number, pick, take_months, target_months
 from xforecast.skill.indices import SST, nino34, season_offsets
 
-__all__ = ["nino34_correlation", "nino34_mean", "nino34_weighted_mean"]
+__all__ = ["nino34_correlation", "nino34_error", "nino34_mean", "nino34_weighted_mean"]
 
 ABSOLUTE = 10.0
 """An index whose mean is further than this from zero is a temperature, not an anomaly: the sea there is near
@@ -118,16 +118,9 @@ def _correlation(
     base: slice | None,
     seasons: bool | None,
 ) -> xr.DataArray:
-    monthly, truth = anomalies(sample_mean(forecast), observed, base)
-    predicted = season_means(monthly, truth, window)
-    target = target_months(predicted)
-    scored = _within(target, targets)
-    months = target + xr.DataArray(list(season_offsets(window)), dims="month")
-    verified = take_months(truth, months).mean("month", skipna=False)
-    predicted, verified = predicted.drop_vars("init"), verified.where(scored)
-    if seasons is None:
-        seasons = _starts_a_season(target, scored, truth) >= SEASON_YEARS
-    if seasons:
+    predicted, verified, target, full = _season_pairs(forecast, observed, window, targets, base)
+    by_season = full if seasons is None else seasons
+    if by_season:
         calendar = xr.DataArray(np.arange(12), dims="season")
         skill = pearson(predicted, verified.where(target % 12 == calendar), ["init"]).mean("season")
     else:
@@ -135,9 +128,74 @@ def _correlation(
     skill.attrs = {
         "units": "1",
         "long_name": f"correlation of the {window}-month mean Nino3.4 index",
-        "comment": "mean over calendar seasons" if seasons else "all starts together",
+        "comment": "mean over calendar seasons" if by_season else "all starts together",
     }
     return skill.rename("nino34_correlation")
+
+
+def _season_pairs(
+    forecast: xr.DataArray, observed: xr.DataArray, window: int, targets: slice | None, base: slice | None
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, bool]:
+    """Season means forecast and observed by (init, lead), their centre months, and whether every calendar season has
+    enough starts to be scored by itself."""
+    monthly, truth = anomalies(sample_mean(forecast), observed, base)
+    predicted = season_means(monthly, truth, window)
+    target = target_months(predicted)
+    scored = _within(target, targets)
+    months = target + xr.DataArray(list(season_offsets(window)), dims="month")
+    verified = take_months(truth, months).mean("month", skipna=False).where(scored)
+    full = bool(_starts_a_season(target, scored, truth) >= SEASON_YEARS)
+    return predicted.drop_vars("init"), verified, target, full
+
+
+def nino34_error(
+    forecast: xr.Dataset | xr.DataArray,
+    observed: xr.Dataset | xr.DataArray,
+    window: int = 3,
+    *,
+    targets: slice | None = None,
+    base: slice | None = None,
+    weighted: bool = True,
+) -> xr.DataArray:
+    r"""Error of the 3-month-mean Nino3.4 index by lead, without the mean error of each calendar season.
+
+    .. math:: e_l = \sqrt{\overline{(F - O - \overline{F - O}^{\,m})^2}}
+
+    where the inner mean is over the starts whose season has the same centre month m. It is what is left after a
+    correction of the mean, and serves to dress an outlook: see `enso_outlook`.
+
+    Parameters
+    ----------
+    forecast, observed, window, targets, base, weighted
+        As in `nino34_correlation`; the mean over samples is taken first.
+
+    Returns
+    -------
+    DataArray
+        Standard deviation of the errors in degC, with integer coordinate `lead`.
+
+    Examples
+    --------
+    >>> months = xr.date_range("1980-01", periods=60, freq="MS")
+    >>> index = xr.DataArray(np.sin(np.arange(60.0) / 7), coords={"time": months})
+    >>> lead = xr.DataArray([1, 2, 3], dims="lead", attrs={"units": "months"})
+    >>> persistence = index[:50].rename(time="init").expand_dims(lead=lead)
+    >>> nino34_error(persistence, index).round(2).values
+    array([0.07, 0.15])
+    """
+    error = partial(_error, window=window, targets=targets, base=base)
+    return whole(error, celsius_index(forecast, weighted), celsius_index(observed, weighted))
+
+
+def _error(
+    forecast: xr.DataArray, observed: xr.DataArray, *, window: int, targets: slice | None, base: slice | None
+) -> xr.DataArray:
+    predicted, verified, target, _ = _season_pairs(forecast, observed, window, targets, base)
+    errors = (predicted - verified).where(target % 12 == xr.DataArray(np.arange(12), dims="season"))
+    left = (errors - errors.mean("init")) ** 2
+    spread = left.mean(["init", "season"]) ** 0.5
+    spread.attrs = {"units": "degC", "long_name": f"error of the {window}-month mean Nino3.4 index, mean removed"}
+    return spread.rename("nino34_error")
 
 
 def nino34_mean(correlation: xr.DataArray) -> xr.DataArray:
@@ -237,9 +295,7 @@ def _whole_months(lead: xr.DataArray) -> xr.DataArray:
     return lead.copy(data=values.astype(np.int64)).assign_attrs(units="months")
 
 
-def anomalies(
-    forecast: xr.DataArray, observed: xr.DataArray, base: slice | None
-) -> tuple[xr.DataArray, xr.DataArray]:
+def anomalies(forecast: xr.DataArray, observed: xr.DataArray, base: slice | None) -> tuple[xr.DataArray, xr.DataArray]:
     """Anomalies of a forecast index, with dimensions `init` and `lead`, and of the record, with `time`."""
     monthly = by_month(forecast)
     time = dimension(observed, "time")
@@ -278,9 +334,7 @@ def season_means(monthly: xr.DataArray, truth: xr.DataArray | None, window: int)
         monthly = xr.concat([months, monthly.drop_vars("lead")], "lead").assign_coords(init=monthly["init"])
         known = past.values.tolist() + known
     place = [[known.index(k + j) for j in season_offsets(window)] for k in leads.values.tolist()]
-    seasons = monthly.drop_vars("lead", errors="ignore").isel(
-        lead=xr.DataArray(place, dims=("lead", "month"))
-    )
+    seasons = monthly.drop_vars("lead", errors="ignore").isel(lead=xr.DataArray(place, dims=("lead", "month")))
     return seasons.mean("month", skipna=False).assign_coords(lead=leads).transpose("init", ..., "lead")
 
 
@@ -291,9 +345,7 @@ def _season_leads(lead: xr.DataArray, window: int, *, observed: bool) -> xr.Data
         known |= set(range(1 - window, 1))
     centre = [k for k in range(1, max(known) + 1) if known.issuperset(k + j for j in season_offsets(window))]
     if not centre:
-        raise InvalidOption(
-            "lead", sorted(known), f"{window} consecutive months", "forecast further, or use window=1"
-        )
+        raise InvalidOption("lead", sorted(known), f"{window} consecutive months", "forecast further, or use window=1")
     attrs = {
         "standard_name": "forecast_period",
         "long_name": "months from the last input month to the centre of the season",

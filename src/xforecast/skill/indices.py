@@ -85,9 +85,7 @@ def _between(values: xr.DataArray, low: float, high: float) -> xr.DataArray:
     return (values >= low - tolerance) & (values <= high + tolerance)
 
 
-def _region(
-    sst: xr.DataArray, latitude: xr.DataArray, longitude: xr.DataArray
-) -> tuple[xr.DataArray, list[Hashable]]:
+def _region(sst: xr.DataArray, latitude: xr.DataArray, longitude: xr.DataArray) -> tuple[xr.DataArray, list[Hashable]]:
     """The field about Nino3.4 and its horizontal dimensions, or an error if the grid leaves gaps there."""
     rows = _between(latitude, NINO34["south"], NINO34["north"])
     columns = _between(longitude, NINO34["west"], NINO34["east"])
@@ -170,7 +168,5 @@ def seasonal_mean(index: xr.DataArray, window: int = 3, *, min_months: int | Non
 def season_offsets(window: int) -> range:
     """Months of a season about its centre."""
     if window < 1 or window % 2 == 0:
-        raise InvalidOption(
-            "window", window, "an odd number of months", "use 3, as the papers do, or 1 for none"
-        )
+        raise InvalidOption("window", window, "an odd number of months", "use 3, as the papers do, or 1 for none")
     return range(-(window // 2), window // 2 + 1)

@@ -86,9 +86,7 @@ def enso_outlook(
     0.61
     """
     outlook = partial(_outlook, threshold=threshold, window=window, interval=interval)
-    forecast, record = (
-        None if data is None else celsius_index(data, True) for data in (nino34_forecast, observed)
-    )
+    forecast, record = (None if data is None else celsius_index(data, True) for data in (nino34_forecast, observed))
     return whole(outlook, forecast, record, error if error is None else xr.DataArray(error))
 
 
@@ -108,9 +106,7 @@ def _outlook(
     if observed is not None:
         monthly, truth = anomalies(forecast, observed, None)
     elif is_temperature(forecast):
-        raise InvalidOption(
-            "nino34_forecast", "temperatures", "anomalies", "pass observed=, a record over time"
-        )
+        raise InvalidOption("nino34_forecast", "temperatures", "anomalies", "pass observed=, a record over time")
     else:
         monthly, truth = by_month(forecast), None
     seasons = season_means(monthly, truth, window)

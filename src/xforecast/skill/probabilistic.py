@@ -242,9 +242,7 @@ def _ranks(below: np.ndarray, equal: np.ndarray, *rest: Any, size: int) -> np.nd
     return np.cumsum(steps, 0)[:-1]
 
 
-def _histogram(
-    place: np.ndarray, valid: np.ndarray, weight: np.ndarray | None, kept: int, size: int
-) -> np.ndarray:
+def _histogram(place: np.ndarray, valid: np.ndarray, weight: np.ndarray | None, kept: int, size: int) -> np.ndarray:
     """Sums of weights by place, (size, *kept); `place` and `weight` are those of the valid elements in turn."""
     cells = valid.shape[:kept]
     number = int(np.prod(cells))
@@ -347,9 +345,7 @@ def reliability(
     sums = sums.assign_coords(forecast_probability=middle).transpose(..., "forecast_probability")
     cases, forecasts, events = (sums.isel(sum=k) for k in range(3))
     some = cases.where(cases > 0)
-    diagram = xr.Dataset(
-        {"observed_frequency": events / some, "mean_forecast": forecasts / some, "cases": cases}
-    )
+    diagram = xr.Dataset({"observed_frequency": events / some, "mean_forecast": forecasts / some, "cases": cases})
     diagram["forecast_probability"].attrs = {"long_name": "forecast probability", "units": "1"}
     diagram["observed_frequency"].attrs = {"long_name": "observed relative frequency", "units": "1"}
     diagram["mean_forecast"].attrs = {"long_name": "mean forecast probability in the bin", "units": "1"}
@@ -412,9 +408,7 @@ def roc(
     fields = (probability, event) if weights is None else (probability, event, weights)
     dims = _dims(forecast, dim)
     kernel = partial(event_counts, forecast_thresholds=closed, observed_thresholds=np.full(closed.size, 0.5))
-    counts = by_block(kernel, *fields, dim=dims, new={"count": len(COUNTS), "probability": closed.size}).sum(
-        dims
-    )
+    counts = by_block(kernel, *fields, dim=dims, new={"count": len(COUNTS), "probability": closed.size}).sum(dims)
     counts = counts.assign_coords(probability=closed).transpose(..., "probability")
     hits, warnings, events, pairs = (counts.isel(count=k) for k in range(len(COUNTS)))
     quiet = pairs - events

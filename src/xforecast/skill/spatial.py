@@ -90,23 +90,18 @@ def fss(
         sums, weights = exactly(sums, weights)
         sums = sums * weights
     sums = sums.sum(dims).assign_coords(threshold=levels, window=sides)
-    sums = sums.isel(
-        {name: 0 for name, given in (("threshold", threshold), ("window", window)) if np.ndim(given) == 0}
-    )
+    sums = sums.isel({name: 0 for name, given in (("threshold", threshold), ("window", window)) if np.ndim(given) == 0})
     error, reference = (sums.isel(part=k) for k in range(2))
     return (1.0 - error / reference.where(reference > 0)).assign_attrs(comment=comment)
 
 
-def _fraction_sums(
-    forecast: np.ndarray, observed: np.ndarray, *, levels: np.ndarray, sides: np.ndarray
-) -> np.ndarray:
+def _fraction_sums(forecast: np.ndarray, observed: np.ndarray, *, levels: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """Sums over one map of (p_f - p_o)^2 and of p_f^2 + p_o^2: shape (2, thresholds, windows)."""
     valid = ~(np.isnan(forecast) | np.isnan(observed))
     sums = np.empty((2, levels.size, sides.size))
     for i, level in enumerate(levels):
         events = [
-            ((field >= comparable(level, field.dtype)) & valid).astype(np.float64)
-            for field in (forecast, observed)
+            ((field >= comparable(level, field.dtype)) & valid).astype(np.float64) for field in (forecast, observed)
         ]
         for j, side in enumerate(sides):
             f, o = (uniform_filter(event, int(side), mode="constant") for event in events)

@@ -52,7 +52,7 @@ class _Learner(lightning.LightningModule):
                 f"the loss is {loss.item()} at step {self.global_step}\n"
                 f"  -> a smaller learning_rate (now {self.options.learning_rate:g}), or check the data for outliers"
             )
-        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch[0]))
+        self.log("train_loss", loss, on_epoch=True, on_step=True, batch_size=len(batch[0]))
         return loss
 
     def validation_step(self, batch, index):
@@ -149,7 +149,7 @@ def train(
             gradient_clip_val=options.gradient_clip,
             callbacks=callbacks,
             logger=CSVLogger(folder, name="", version="log"),
-            log_every_n_steps=1,
+            log_every_n_steps=20,
             enable_progress_bar=_watched(progress),
             enable_model_summary=False,
             num_sanity_val_steps=0,

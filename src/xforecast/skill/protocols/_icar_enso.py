@@ -114,9 +114,7 @@ def _on_grid(data: np.ndarray) -> xr.DataArray:
     if array.ndim == 5 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 4 or array.shape[2:] != (24, 48):
-        raise InvalidOption(
-            "shape", np.shape(data), "(N, T, 24, 48) or (N, T, 24, 48, 1)", "label other layouts"
-        )
+        raise InvalidOption("shape", np.shape(data), "(N, T, 24, 48) or (N, T, 24, 48, 1)", "label other layouts")
     return xr.DataArray(array, coords=GRID, dims=("sequence", "lead", "lat", "lon"))
 
 
@@ -128,9 +126,7 @@ def _index(sst: xr.DataArray) -> xr.DataArray:
 
 
 def _target(nino34_observed: xr.DataArray | np.ndarray, index: xr.DataArray) -> xr.DataArray:
-    values = (
-        nino34_observed.data if isinstance(nino34_observed, xr.DataArray) else np.asarray(nino34_observed)
-    )
+    values = nino34_observed.data if isinstance(nino34_observed, xr.DataArray) else np.asarray(nino34_observed)
     wanted = (index.sizes["sequence"], index.sizes["lead"])
     if values.shape != wanted:
         raise InvalidOption("nino34_observed", f"shape {values.shape}", f"{wanted}: sequences by windows")

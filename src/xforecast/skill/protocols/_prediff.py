@@ -64,6 +64,4 @@ def prediff(
     vil = [x * 255 for x in (forecast, observed)] if normalised else [forecast, observed]
     pooled = [published_scores(*vil, mode=mode, pool=pool, samples=samples) for pool in POOLS]
     scores = xr.concat(pooled, xr.DataArray(list(POOLS), dims="pool", name="pool", attrs={"units": "1"}))
-    return scores.assign(
-        crps=crps(*unit, fair=False), mse=mse(*unit, samples=samples), mae=mae(*unit, samples=samples)
-    )
+    return scores.assign(crps=crps(*unit, fair=False), mse=mse(*unit, samples=samples), mae=mae(*unit, samples=samples))

@@ -38,9 +38,7 @@ def images(
         if not isinstance(data, xr.DataArray):
             letters = layout if np.ndim(data) == len(layout) else layout.replace("S", "")
             if np.ndim(data) != len(letters) or set(letters) - set(LETTERS):
-                raise InvalidOption(
-                    "layout", f"{layout!r} for shape {np.shape(data)}", "a letter of SNTHWC an axis"
-                )
+                raise InvalidOption("layout", f"{layout!r} for shape {np.shape(data)}", "a letter of SNTHWC an axis")
             data = xr.DataArray(data, dims=[LETTERS[letter] for letter in letters])
         labelled.append(data)
     return pair(*labelled)
