@@ -122,6 +122,14 @@ class Posterior:
     mean: torch.Tensor
     logvar: torch.Tensor
 
+    @classmethod
+    def of_moments(cls, moments: torch.Tensor) -> Posterior:
+        """From mean and log variance one after the other on the last axis; the latter is kept within limits."""
+        if moments.dtype in (torch.float16, torch.bfloat16):
+            moments = moments.float()
+        mean, logvar = moments.chunk(2, dim=-1)
+        return cls(mean, logvar.clamp(*LOG_VARIANCES))
+
     @property
     def std(self) -> torch.Tensor:
         """Standard deviation."""
@@ -286,9 +294,7 @@ class _Decoder(nn.Module):
         return self.head(x)
 
 
-def _by_frame(
-    function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, chunk: int | None
-) -> torch.Tensor:
+def _by_frame(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, chunk: int | None) -> torch.Tensor:
     """Apply a function of images to (..., height, width, channel), at most `chunk` frames at a time."""
     images = x.flatten(0, -4).movedim(-1, 1)
     if chunk is None or len(images) <= chunk:
@@ -346,15 +352,9 @@ class Autoencoder(nn.Module):
             For another number of channels.
         """
         self._check(x, "x", self.config.input_channels)
-        moments = _by_frame(self.encoder, self._padded(x), chunk)
-        if moments.dtype in (torch.float16, torch.bfloat16):
-            moments = moments.float()
-        mean, logvar = moments.chunk(2, dim=-1)
-        return Posterior(mean, logvar.clamp(*LOG_VARIANCES))
+        return Posterior.of_moments(_by_frame(self.encoder, self._padded(x), chunk))
 
-    def decode(
-        self, z: torch.Tensor, *, grid: tuple[int, int] | None = None, chunk: int | None = None
-    ) -> torch.Tensor:
+    def decode(self, z: torch.Tensor, *, grid: tuple[int, int] | None = None, chunk: int | None = None) -> torch.Tensor:
         """Frames of latents.
 
         Parameters
@@ -383,9 +383,7 @@ class Autoencoder(nn.Module):
         """Frames made again from the mean of their latents, of the height and width of `x`."""
         return self.decode(self.encode(x).mean, grid=_grid(x))
 
-    def loss(
-        self, x: torch.Tensor, y: torch.Tensor | None = None, weight: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def loss(self, x: torch.Tensor, y: torch.Tensor | None = None, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Absolute error of the frames made from a latent that is drawn, and divergence of the latents.
 
         Parameters
@@ -398,9 +396,7 @@ class Autoencoder(nn.Module):
         """
         y = x if y is None else y
         posterior = self.encode(x)
-        error, divergence = self.loss_terms(
-            self.decode(posterior.sample(), grid=_grid(x)), y, posterior, weight
-        )
+        error, divergence = self.loss_terms(self.decode(posterior.sample(), grid=_grid(x)), y, posterior, weight)
         return error + self.config.kl_weight * divergence
 
     def loss_terms(
@@ -418,9 +414,7 @@ class Autoencoder(nn.Module):
         values = math.prod(y.shape[-3:])
         counted = y.numel() / values if weight is None else weight.sum() / values
         error, divergence = difference.abs().sum() / counted, posterior.kl().mean()
-        return (
-            (error, divergence) if self.config.reduction == "sum" else (error / values, divergence / values)
-        )
+        return (error, divergence) if self.config.reduction == "sum" else (error / values, divergence / values)
 
     def _padded(self, x: torch.Tensor) -> torch.Tensor:
         factor = self.config.factor

@@ -105,9 +105,7 @@ class LatentConfig(Config):
             raise InvalidOption("depths", self.depths, "at least one level")
         check_positive("depths", *self.depths)
         if len(self.widths) != self.levels or self.widths[0] != self.base_channels:
-            raise InvalidOption(
-                "level_channels", self.widths, f"{self.levels} widths that begin with base_channels"
-            )
+            raise InvalidOption("level_channels", self.widths, f"{self.levels} widths that begin with base_channels")
         for width in self.widths:
             if width % self.block.heads:
                 raise InvalidOption("width of a level", width, f"a multiple of {self.block.heads} heads")
@@ -150,8 +148,8 @@ def sinusoid(t: torch.Tensor, channels: int) -> torch.Tensor:
     [[1.0, 1.0, 0.0, 0.0, 0.0]]
     """
     half = channels // 2
-    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t[:, None].float() * torch.exp(-math.log(10_000) * exponents)
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    angles = t[:, None].float() * frequencies
     return nn.functional.pad(torch.cat([angles.cos(), angles.sin()], dim=-1), (0, channels % 2))
 
 
@@ -173,9 +171,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
         self.channels = channels
-        self.layers = nn.Sequential(
-            nn.Linear(channels, out_channels), nn.SiLU(), nn.Linear(out_channels, out_channels)
-        )
+        self.layers = nn.Sequential(nn.Linear(channels, out_channels), nn.SiLU(), nn.Linear(out_channels, out_channels))
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         """Embedding of steps (batch,), (batch, out_channels)."""
@@ -451,9 +447,7 @@ class CuboidUNet(nn.Module):
         super().__init__()
         self.config = config
         self.global_vectors = initial_vectors(config)
-        self.stem = ResidualBlock(
-            config.channels + 1, config.base_channels, dropout=config.block.projection_dropout
-        )
+        self.stem = ResidualBlock(config.channels + 1, config.base_channels, dropout=config.block.projection_dropout)
         self.position = PositionEmbedding(config.base_channels, config.grids[0], config.positions)
         self.time_embedding = TimeEmbedding(config.base_channels, config.time_ratio * config.base_channels)
         self.encoder = LatentEncoder(config)
