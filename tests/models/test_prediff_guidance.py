@@ -48,9 +48,9 @@ def test_constraints_are_in_the_callers_units():
 
     assert MeanIntensity(273.15, to_physical=kelvin).residual(field).item() == 0
     assert UpperBound(300.0, to_physical=kelvin).residual(field).max().item() == 0
-    assert RegionTotal(torch.eye(3) / 3, 2 * 273.15, to_physical=kelvin).residual(
-        field
-    ).item() == pytest.approx(0, abs=1e-3)
+    assert RegionTotal(torch.eye(3) / 3, 2 * 273.15, to_physical=kelvin).residual(field).item() == pytest.approx(
+        0, abs=1e-3
+    )
 
 
 def test_targets_of_each_sample_and_frame():
@@ -67,9 +67,7 @@ def test_targets_of_each_sample_and_frame():
 
 def test_targets_from_the_history():
     history = torch.stack([torch.full((4, 3, 3, 1), 1.0), torch.full((4, 3, 3, 1), 5.0)])
-    constraint = MeanIntensity(
-        lambda history: 2 * history.mean(dim=(1, 2, 3, 4)), to_physical=lambda x: 10 * x
-    )
+    constraint = MeanIntensity(lambda history: 2 * history.mean(dim=(1, 2, 3, 4)), to_physical=lambda x: 10 * x)
     assert constraint.prepare(history).target.tolist() == [[20.0], [100.0]]
     assert constraint.prepare(history).residual(history).tolist() == [[-10.0], [-50.0]]
     with pytest.raises(InvalidOption, match="ConserveLast"):
@@ -157,9 +155,7 @@ def test_stronger_pulls_harder(normal):
     _, _, denoise = normal
     residual, z = MeanIntensity(3.0).residual, start(50)
     found = [
-        violation(
-            residual(sample(DecoderGuidance(denoise, SCHEDULE, residual, strength=s), z, SCHEDULE, None))
-        ).mean()
+        violation(residual(sample(DecoderGuidance(denoise, SCHEDULE, residual, strength=s), z, SCHEDULE, None))).mean()
         for s in (0.0, 0.02, 0.1, 1.0)
     ]
     assert found == sorted(found, reverse=True)
@@ -197,7 +193,7 @@ def test_the_decoder_is_seen_through(normal):
 
 def network_of(normal):
     """The exact expectation of every frame's mean given z_t: what a perfect alignment network says."""
-    mean, _, denoise = normal
+    _, _, denoise = normal
 
     def network(z, t):
         noise = denoise(z, int(t[0]))

@@ -87,13 +87,8 @@ def test_released_sizes_and_names():
     }
     for name, (part, size) in parts.items():
         assert count_parameters(part) == size
-        found = {
-            compat.official_name(key, official.KINDS[name]): list(v.shape)
-            for key, v in part.state_dict().items()
-        }
-        wanted = {
-            key: value["shape"] for key, value in names[name].items() if not key.endswith("position_index")
-        }
+        found = {compat.official_name(key, official.KINDS[name]): list(v.shape) for key, v in part.state_dict().items()}
+        wanted = {key: value["shape"] for key, value in names[name].items() if not key.endswith("position_index")}
         assert found == wanted
 
 
@@ -137,9 +132,7 @@ def test_frames_are_taken_one_by_one():
     torch.testing.assert_close(autoencoder.encode(x[1, 3][None]).mean[0], mean[1, 3], rtol=1e-4, atol=1e-5)
     for chunk in (1, 3, 100):
         torch.testing.assert_close(autoencoder.encode(x, chunk=chunk).mean, mean, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(
-            autoencoder.decode(mean, chunk=chunk), autoencoder(x), rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(autoencoder.decode(mean, chunk=chunk), autoencoder(x), rtol=1e-4, atol=1e-5)
 
 
 def test_chunks_change_no_gradient():
@@ -364,18 +357,14 @@ def test_a_sample_depends_on_its_history_and_generator_alone(model, sampler):
 def test_chunks_change_nothing(model):
     x = history(2)
     for constraint in (None, MeanIntensity(0.5)):
-        whole, pieces = (
-            draw(model, x, chunk=chunk, constraint=constraint, guidance="decoder") for chunk in (None, 1)
-        )
+        whole, pieces = (draw(model, x, chunk=chunk, constraint=constraint, guidance="decoder") for chunk in (None, 1))
         torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-4)
 
 
 def test_context_is_encoded_once(model, monkeypatch):
     seen = []
     encode = model.autoencoder.encode
-    monkeypatch.setattr(
-        model.autoencoder, "encode", lambda x, **options: seen.append(x.shape) or encode(x, **options)
-    )
+    monkeypatch.setattr(model.autoencoder, "encode", lambda x, **options: seen.append(x.shape) or encode(x, **options))
     draw(model, history(2), rows=(0, 0, 1, 1), seeds=range(4))
     assert seen == [(2, 3, 8, 8, 1)]
 
@@ -395,9 +384,7 @@ def test_guidance_that_does_not_pull_changes_nothing(model):
     x = history(2)
     free = draw(model, x)
     for guidance in ("network", "decoder"):
-        assert torch.equal(
-            draw(model, x, constraint=MeanIntensity(0.5), guidance=guidance, strength=0.0), free
-        )
+        assert torch.equal(draw(model, x, constraint=MeanIntensity(0.5), guidance=guidance, strength=0.0), free)
     assert torch.equal(draw(model, x, constraint=MeanIntensity(0.5, strength=0.0)), free)
 
 
@@ -425,6 +412,7 @@ def test_the_way_of_guidance_is_chosen_by_the_functional(model):
 
     assert same(MeanIntensity(0.5), "network")
     assert same(ConserveLast(), "decoder")
+    assert same(ConserveLast(name="mean_intensity"), "network")
     assert same(lambda forecast: forecast.mean(dim=(1, 2, 3, 4)) - 0.5, "decoder")
 
 
@@ -536,14 +524,18 @@ def test_each_stage_trains_its_part_only(part):
         loss.backward()
         optimiser.step()
     changed = {
-        name.partition(".")[0]
-        for name, value in model.state_dict().items()
-        if not torch.equal(value, before[name])
+        name.partition(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])
     }
     assert changed == {part} | ({"logvar"} if part == "denoiser" else set())
-    assert count_parameters(stage) == count_parameters(getattr(model, part)) + (
-        1000 if part == "denoiser" else 0
-    )
+    assert count_parameters(stage) == count_parameters(getattr(model, part)) + (1000 if part == "denoiser" else 0)
+
+
+def test_any_functional_can_be_learned():
+    model, (x, y, weight) = PreDiff(CONFIG), pairs()
+    for functional in (ConserveLast().functional, lambda frames: frames.square().sum(dim=(2, 3, 4))):
+        assert model.stage("alignment", functional).loss(x, y, weight).isfinite()
+    with pytest.raises(InvalidOption, match="functional"):
+        model.stage("alignment", lambda frames: frames).loss(x, y, weight)
 
 
 def test_a_stage_moves_with_its_model():
@@ -570,9 +562,7 @@ def test_uncertainty_is_learned_where_the_error_is_known():
     model = awake(PreDiff(CONFIG))
     clean, context, noise = torch.randn(1, 2, 4, 4, 4), torch.randn(1, 3, 4, 4, 4), torch.randn(1, 2, 4, 4, 4)
     t = torch.tensor([400])
-    error = (
-        (model.denoiser(model.config.schedule.add_noise(clean, t, noise), t, context) - noise).square().mean()
-    )
+    error = (model.denoiser(model.config.schedule.add_noise(clean, t, noise), t, context) - noise).square().mean()
     with torch.no_grad():
         model.logvar[400] = error.log()
     loss = model.diffusion_loss(clean, context, t, noise)
@@ -587,9 +577,7 @@ def test_latent_scale_makes_the_variance_one():
     scaled = PreDiff(dataclasses.replace(CONFIG, latent_scale=scale)).eval()
     scaled.load_state_dict(model.state_dict())
     assert scaled.encode(frames).std().item() == pytest.approx(1.0)
-    torch.testing.assert_close(
-        scaled.decode(scaled.encode(frames)), model.autoencoder(frames), rtol=1e-3, atol=1e-4
-    )
+    torch.testing.assert_close(scaled.decode(scaled.encode(frames)), model.autoencoder(frames), rtol=1e-3, atol=1e-4)
 
 
 # ------------------------------------------------------------------ where it runs

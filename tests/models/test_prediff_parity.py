@@ -27,9 +27,7 @@ UNETS = [
     "unet_g_mid_recipe",
 ]
 SINGLE, CHAIN = 1e-5, 5e-5
-big = pytest.mark.skipif(
-    official.PARITY is None, reason="needs the folder of official numbers in XFORECAST_PARITY"
-)
+big = pytest.mark.skipif(official.PARITY is None, reason="needs the folder of official numbers in XFORECAST_PARITY")
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +90,7 @@ def test_autoencoder_takes_newer_names(autoencoder):
         attention = ".attentions.0" in name and part in newer
         renamed[".".join([*front, newer[part] if attention else part, last])] = value
     assert len(set(renamed) - set(state)) == 16
-    prefixed = {f"first_stage_model.{name}": value for name, value in renamed.items()} | {
-        "torch_nn_module.x": value
-    }
+    prefixed = {f"first_stage_model.{name}": value for name, value in renamed.items()} | {"torch_nn_module.x": value}
     other = compat.from_official("prediff-vae", official.arguments("vae_a"), prefixed)
     x = video(tensors("vae_a")["x"])
     assert torch.equal(other(x), autoencoder(x))
@@ -234,10 +230,7 @@ def test_denoiser(name):
 @big
 def test_released_denoiser():
     case = tensors("unet_full_recipe")
-    assert (
-        difference(official.network("unet_full_recipe")(case["x"], case["t"], case["cond"]), case["out"])
-        < SINGLE
-    )
+    assert difference(official.network("unet_full_recipe")(case["x"], case["t"], case["cond"]), case["out"]) < SINGLE
 
 
 def test_gradients_of_the_denoiser(denoiser):
@@ -304,9 +297,7 @@ def test_what_the_alignment_learns(alignment):
     target = MeanIntensity(0.0).functional(case["x_pixels"])
     assert difference(target, case["target"]) < SINGLE
     assert difference(alignment(case["zt"], case["t"]), case["pred"]) < SINGLE
-    assert alignment.loss(case["zt"], case["t"], target).item() == pytest.approx(
-        case["loss_l2"].item(), rel=1e-5
-    )
+    assert alignment.loss(case["zt"], case["t"], target).item() == pytest.approx(case["loss_l2"].item(), rel=1e-5)
 
 
 # ------------------------------------------------------------------ diffusion
@@ -400,9 +391,7 @@ def test_one_ancestral_step(denoiser, alignment):
 def test_from_history_to_forecast(name, autoencoder, denoiser, alignment):
     case, options = tensors(name), official.config(name)
     schedule = NoiseSchedule(steps=options["timesteps"])
-    model = PreDiff(
-        PreDiffConfig(autoencoder=autoencoder.config, denoiser=denoiser.config, schedule=schedule)
-    )
+    model = PreDiff(PreDiffConfig(autoencoder=autoencoder.config, denoiser=denoiser.config, schedule=schedule))
     model.autoencoder, model.denoiser = autoencoder, denoiser
     context = model.encode(case["y"])
     assert difference(context, case["zc"]) < SINGLE
@@ -449,9 +438,7 @@ def test_loss_of_the_denoiser(autoencoder, denoiser):
     case = tensors("p_losses")
 
     def loss(**options):
-        config = PreDiffConfig(
-            autoencoder=autoencoder.config, denoiser=denoiser.config, loss=DiffusionLoss(**options)
-        )
+        config = PreDiffConfig(autoencoder=autoencoder.config, denoiser=denoiser.config, loss=DiffusionLoss(**options))
         model = PreDiff(config)
         model.denoiser = denoiser
         model.logvar.data.copy_(case["logvar"])

@@ -78,9 +78,7 @@ def test_posterior_is_that_of_the_two_steps():
 
 
 def test_schedule_is_data():
-    assert NoiseSchedule.from_dict(NoiseSchedule("cosine", steps=10).to_dict()) == NoiseSchedule(
-        "cosine", steps=10
-    )
+    assert NoiseSchedule.from_dict(NoiseSchedule("cosine", steps=10).to_dict()) == NoiseSchedule("cosine", steps=10)
     schedule = NoiseSchedule()
     assert schedule.betas is schedule.betas
     assert hash(schedule) == hash(NoiseSchedule())
@@ -154,9 +152,7 @@ def test_one_possible_answer_is_found_in_any_number_of_steps(sampler, steps):
     ],
 )
 def test_normal_distribution_is_sampled(sampler, steps, off):
-    kept = float(
-        SCHEDULE.alphas_cumprod[-1]
-    )  # not quite zero, so that the start is not quite standard normal
+    kept = float(SCHEDULE.alphas_cumprod[-1])  # not quite zero, so that the start is not quite standard normal
     start = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(1))
     start = math.sqrt(kept) * MEAN + (kept * VARIANCE + 1 - kept).sqrt() * start
     found = sample(normal, start, SCHEDULE, noise_like(start), sampler=sampler, steps=steps)
@@ -260,9 +256,7 @@ DIFFUSERS = {
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(
-    ("sampler", "steps"), [(name, n) for name, (*_, counts) in DIFFUSERS.items() for n in counts]
-)
+@pytest.mark.parametrize(("sampler", "steps"), [(name, n) for name, (*_, counts) in DIFFUSERS.items() for n in counts])
 def test_same_as_the_schedulers_of_diffusers(sampler, steps):
     diffusers = pytest.importorskip("diffusers")
     kind, options, _ = DIFFUSERS[sampler]

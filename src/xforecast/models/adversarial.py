@@ -154,18 +154,14 @@ class AdversarialAutoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.autoencoder = Autoencoder(config.autoencoder) if autoencoder is None else autoencoder
-        self.discriminator = PatchDiscriminator(
-            config.autoencoder.output_channels, config.width, config.layers
-        )
+        self.discriminator = PatchDiscriminator(config.autoencoder.output_channels, config.width, config.layers)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Frames made again by the autoencoder."""
         return self.autoencoder(x)
 
-    def loss(
-        self, x: torch.Tensor, y: torch.Tensor | None = None, weight: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def loss(self, x: torch.Tensor, y: torch.Tensor | None = None, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Sum of the losses of both networks; the discriminator's is zero before the adversary takes part.
 
         Parameters are those of :meth:`xforecast.models.autoencoder.Autoencoder.loss`.

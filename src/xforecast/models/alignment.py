@@ -123,9 +123,7 @@ class KnowledgeAlignment(nn.Module):
         super().__init__()
         self.config = config
         self.global_vectors = initial_vectors(config)
-        self.stem = ResidualBlock(
-            config.channels, config.base_channels, dropout=config.block.projection_dropout
-        )
+        self.stem = ResidualBlock(config.channels, config.base_channels, dropout=config.block.projection_dropout)
         self.position = PositionEmbedding(config.base_channels, config.grids[0], config.positions)
         self.time_embedding = TimeEmbedding(config.base_channels, config.time_ratio * config.base_channels)
         self.encoder = LatentEncoder(config)
@@ -170,9 +168,11 @@ class KnowledgeAlignment(nn.Module):
         z : Tensor, (batch, horizon, height, width, channel)
         t : LongTensor, (batch,)
         target : Tensor, (batch, output_frames, output_channels) or (batch, output_channels)
-            The functional of the clean frames.
+            The functional of the clean frames; an only channel may be left out.
         """
         estimate = self(z, t).float()
+        if target.ndim == estimate.ndim - 1:
+            target = target[..., None]
         if estimate.shape != target.shape:
             raise InvalidOption("shape of the functional", tuple(target.shape), f"{tuple(estimate.shape)}")
         return (estimate - target).square().mean()

@@ -215,9 +215,7 @@ class DiffusionLoss(Config):
     def validate(self) -> None:
         check_choice("loss.norm", self.norm, ("l2", "l1"))
 
-    def error(
-        self, predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def error(self, predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Mean error of every sample, (batch,); `weight` broadcasts against `target`."""
         difference = predicted.float() - target.float()
         error = difference.abs() if self.norm == "l1" else difference.square()

@@ -59,6 +59,10 @@ def _unchanged(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
+def _mean_of_frames(field: Field) -> torch.Tensor:
+    return field.mean(dim=(2, 3, 4))[..., None]
+
+
 class _Targeted:
     """A functional of every frame has a target, by itself or over all frames."""
 
@@ -104,7 +108,7 @@ class _Targeted:
         return self.compare(self.functional(forecast))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeanIntensity(_Targeted):
     """The mean over the field has a target: the anticipated intensity of the paper.
 
@@ -146,10 +150,10 @@ class MeanIntensity(_Targeted):
 
     def functional(self, forecast: Field) -> torch.Tensor:
         """Mean of every frame, (batch, time, 1)."""
-        return self.to_physical(forecast).mean(dim=(2, 3, 4))[..., None]
+        return _mean_of_frames(self.to_physical(forecast))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegionTotal(_Targeted):
     """The total over a region, such as the water that falls into a catchment, has a target.
 
@@ -190,7 +194,7 @@ class RegionTotal(_Targeted):
         return values.sum(dim=1, keepdim=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UpperBound:
     """No value is above a limit.
 
@@ -214,16 +218,10 @@ class UpperBound:
     def residual(self, forecast: Field) -> torch.Tensor:
         """What is above the limit, (batch, values)."""
         field = self.to_physical(forecast)
-        return torch.relu(
-            field - torch.as_tensor(self.limit, dtype=field.dtype, device=field.device)
-        ).flatten(1)
+        return torch.relu(field - torch.as_tensor(self.limit, dtype=field.dtype, device=field.device)).flatten(1)
 
 
-def _mean_of_frames(field: Field) -> torch.Tensor:
-    return field.mean(dim=(2, 3, 4))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConserveLast:
     """A functional keeps the value that it had when last observed, as energy and mass may do.
 
@@ -236,6 +234,8 @@ class ConserveLast:
         The value to keep; :meth:`prepare` takes it from the history.
     strength, to_physical
         As in :class:`MeanIntensity`.
+    name : str, optional
+        Of the functional, where an alignment network was trained on it.
 
     Examples
     --------
@@ -248,6 +248,7 @@ class ConserveLast:
     target: torch.Tensor | None = None
     strength: float | None = None
     to_physical: Callable[[Field], Field] = _unchanged
+    name: str | None = None
 
     def prepare(self, history: Field) -> ConserveLast:
         """The constraint for samples with these histories: the target is the functional's last observed value."""
@@ -256,9 +257,7 @@ class ConserveLast:
     def compare(self, values: torch.Tensor) -> torch.Tensor:
         """Distance of the functional from its last observed value, (batch, values)."""
         if self.target is None:
-            raise InvalidOption(
-                "target of ConserveLast", None, "the observed value", "call prepare(history) first"
-            )
+            raise InvalidOption("target of ConserveLast", None, "the observed value", "call prepare(history) first")
         return (values - self.target.reshape(len(values), 1, *values.shape[2:])).flatten(1)
 
     def residual(self, forecast: Field) -> torch.Tensor:
@@ -391,7 +390,8 @@ class DecoderGuidance(_Guided):
     strength : float
         Share of the residual that every step removes, in any units; 1 for all of it.
     through_denoiser : bool
-        With False, J is taken as the identity: about a third of the time and memory, and less faithful samples.
+        With False, J is taken as the identity: cheaper, since the denoiser need not be differentiated, but less
+        faithful.
 
     Examples
     --------

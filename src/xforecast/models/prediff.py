@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
 
 from xforecast.errors import InvalidOption
 from xforecast.models.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
@@ -296,9 +295,7 @@ class PreDiff(nn.Module):
         z = self.config.schedule.add_noise(clean, t, torch.randn_like(clean))
         return alignment.loss(z, t.to(z.device), target)
 
-    def stage(
-        self, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None
-    ) -> TrainingStage:
+    def stage(self, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None) -> TrainingStage:
         """One of the three trainings, each with its own ``loss(x, y, weight)`` and parameters, to be done in order.
 
         Parameters
@@ -321,8 +318,8 @@ class PreDiff(nn.Module):
             return None
         factor = self.config.autoencoder.factor
         rows, columns = (-extent % factor for extent in self.config.frame_grid)
-        cells = F.pad(weight.float().expand_as(y).mean(dim=-1), (0, columns, 0, rows))
-        return F.avg_pool2d(cells, factor)[..., None]
+        cells = nn.functional.pad(weight.float().expand_as(y).mean(dim=-1), (0, columns, 0, rows))
+        return nn.functional.avg_pool2d(cells, factor)[..., None]
 
     def _alignment(self) -> KnowledgeAlignment:
         if self.alignment is None:
@@ -344,7 +341,7 @@ class PreDiff(nn.Module):
         """
         generators = [torch.Generator().manual_seed(0) for _ in x]
         rows = torch.arange(len(x), device="cpu")
-        return self.sample(x, rows, torch.zeros_like(rows), generators)
+        return self.sample(x, rows, torch.zeros_like(rows), generators)  # type: ignore[return-value]
 
     def sample(
         self,
@@ -362,7 +359,7 @@ class PreDiff(nn.Module):
         through_denoiser: bool = True,
         chunk: int | None = FRAMES_AT_ONCE,
         report: bool = False,
-    ) -> Any:
+    ) -> torch.Tensor | tuple[torch.Tensor, SamplingReport]:
         """Draw samples of the forecast.
 
         Parameters
@@ -410,18 +407,16 @@ class PreDiff(nn.Module):
             denoise = self._denoiser_for(context)
             guided = None
             if constraint is not None:
-                guided = self._guided(
-                    denoise, _prepared(constraint, x[rows]), chunk, strength, guidance, through_denoiser
-                )
+                # What depends on the history, such as a value to conserve, is settled for each sample.
+                constraint = constraint.prepare(x[rows]) if hasattr(constraint, "prepare") else constraint
+                guided = self._guided(denoise, constraint, chunk, strength, guidance, through_denoiser)
             latent = (config.horizon, *config.denoiser.grid, config.denoiser.channels)
-            noise = row_noise(generators, latent, x.device)
-            clean = sample(
-                guided or denoise, noise(), config.schedule, noise, sampler=sampler, steps=steps, eta=eta
-            )
+            noise = row_noise(generators, latent, context)
+            clean = sample(guided or denoise, noise(), config.schedule, noise, sampler=sampler, steps=steps, eta=eta)
             forecast = self.decode(clean, chunk=chunk)
             if not report:
                 return forecast
-            return forecast, self._report(_prepared(constraint, x[rows]), forecast, clean, guided)
+            return forecast, self._report(constraint, forecast, clean, guided)
 
     def _denoiser_for(self, context: torch.Tensor) -> Denoiser:
         """The noise in z_t given the context, whatever the network predicts."""
@@ -429,11 +424,9 @@ class PreDiff(nn.Module):
         def denoise(z: torch.Tensor, t: int) -> torch.Tensor:
             steps = torch.full((len(z),), t, device=z.device)
             predicted = self.denoiser(z, steps, context).to(z.dtype)
-            return (
-                predicted
-                if self.config.prediction == "noise"
-                else self.config.schedule.predict_noise(z, steps, predicted)
-            )
+            if self.config.prediction == "noise":
+                return predicted
+            return self.config.schedule.predict_noise(z, steps, predicted)
 
         return denoise
 
@@ -449,9 +442,7 @@ class PreDiff(nn.Module):
         """The denoiser that obeys a constraint; None where its strength is zero."""
         check_choice("guidance", guidance, GUIDANCES)
         if guidance == "auto":
-            known = self.alignment is not None and self.alignment.config.functional == getattr(
-                constraint, "name", None
-            )
+            known = self.alignment is not None and self.alignment.config.functional == getattr(constraint, "name", None)
             guidance = "network" if known else "decoder"
         if strength is None:
             strength = getattr(constraint, "strength", None)
@@ -471,18 +462,14 @@ class PreDiff(nn.Module):
 
     def _decoded(self, constraint: Any, chunk: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
         """What the constraint's residual is of, from a clean latent."""
-        if getattr(constraint, "space", "decoded") == "latent":
+        if _in_latent(constraint):
             return lambda z: z / self.config.latent_scale
         return lambda z: self.decode(z, chunk=chunk)
 
-    def _report(
-        self, constraint: Any, forecast: torch.Tensor, clean: torch.Tensor, guided: Any
-    ) -> SamplingReport:
-        in_latent = getattr(constraint, "space", "decoded") == "latent"
-        residual = residual_of(constraint)(clean / self.config.latent_scale if in_latent else forecast)
-        trace = (
-            torch.stack(guided.trace, dim=1) if guided is not None else forecast.new_zeros(len(forecast), 0)
-        )
+    def _report(self, constraint: Any, forecast: torch.Tensor, clean: torch.Tensor, guided: Any) -> SamplingReport:
+        constrained = clean / self.config.latent_scale if _in_latent(constraint) else forecast
+        residual = residual_of(constraint)(constrained)
+        trace = torch.stack(guided.trace, dim=1) if guided is not None else forecast.new_zeros(len(forecast), 0)
         return SamplingReport(violation(residual), trace)
 
 
@@ -511,17 +498,13 @@ class TrainingStage(nn.Module):
     True
     """
 
-    def __init__(
-        self, model: PreDiff, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None
-    ):
+    def __init__(self, model: PreDiff, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None):
         super().__init__()
         check_choice("part", part, ("autoencoder", "denoiser", "alignment"))
         if part == "alignment":
             model._alignment()
             if functional is None:
-                raise InvalidOption(
-                    "functional", None, "the function of the frames that the network shall estimate"
-                )
+                raise InvalidOption("functional", None, "the function of the frames that the network shall estimate")
         self.part, self.functional, self.config = part, functional, model.config
         self.network = getattr(model, part)
         self.logvar = model.logvar if part == "denoiser" else None
@@ -558,9 +541,9 @@ class TrainingStage(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def _prepared(constraint: Any, histories: torch.Tensor) -> Any:
-    """The constraint for samples with these histories."""
-    return constraint.prepare(histories) if hasattr(constraint, "prepare") else constraint
+def _in_latent(constraint: Any) -> bool:
+    """Whether the residual is of the clean latent and not of the frames."""
+    return getattr(constraint, "space", "decoded") == "latent"
 
 
 def _filled(y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

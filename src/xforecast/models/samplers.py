@@ -127,9 +127,7 @@ def dpm_solver(
             yield clean
             return
         kept_next, spread_next = _moments(schedule, following)
-        width = 0.5 * math.log(
-            kept_next * spread / (spread_next * kept)
-        )  # in the logarithm of signal to noise
+        width = 0.5 * math.log(kept_next * spread / (spread_next * kept))  # in the logarithm of signal to noise
         estimate = clean if previous is None else clean + width / (2 * previous_width) * (clean - previous)
         of_z = math.sqrt(spread_next / spread) * math.exp(-eta * width)
         z = of_z * z - math.sqrt(kept_next) * math.expm1(-(1 + eta) * width) * estimate
@@ -161,7 +159,7 @@ def spaced_steps(count: int, total: int, spacing: str = "trailing") -> list[int]
     if count == total:
         return list(range(total - 1, -1, -1))
     if spacing == "leading":
-        return [k * (total // count) for k in range(count)][::-1]
+        return [total * k // count for k in range(count)][::-1]
     if spacing == "trailing":
         return [round(total * (count - k) / count) - 1 for k in range(count)]
     line = np.linspace(0, total - 1, count + 1).round().astype(int)[1:]
@@ -259,9 +257,7 @@ def sample(
     return clean
 
 
-def row_noise(
-    generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str = "cpu"
-) -> Noise:
+def row_noise(generators: Sequence[torch.Generator], shape: Sequence[int], like: torch.Tensor | None = None) -> Noise:
     """Noise of which every sample draws its own row from its own generator, whatever else is in the batch.
 
     Parameters
@@ -270,12 +266,13 @@ def row_noise(
         On the CPU, so that all devices see the same numbers.
     shape : sequence of int
         Of one sample.
-    device : device
+    like : Tensor, optional
+        Whose device and precision the noise gets; float32 on the CPU if left out.
 
     Returns
     -------
     callable
-        Gives a float32 tensor (len(generators), *shape) each time it is called.
+        Gives a tensor (len(generators), *shape) each time it is called.
 
     Examples
     --------
@@ -287,6 +284,7 @@ def row_noise(
 
     def draw() -> torch.Tensor:
         rows = [torch.randn(*shape, generator=own, dtype=torch.float32, device="cpu") for own in generators]
-        return torch.stack(rows).to(device)
+        noise = torch.stack(rows)
+        return noise if like is None else noise.to(like.device, like.dtype)
 
     return draw

@@ -47,9 +47,7 @@ class _Kind:
 
 
 KINDS: dict[str, _Kind] = {
-    "earthformer": _Kind(
-        Earthformer, earthformer_config, earthformer_name, earthformer_state, ("torch_nn_module.",)
-    ),
+    "earthformer": _Kind(Earthformer, earthformer_config, earthformer_name, earthformer_state, ("torch_nn_module.",)),
     "prediff-vae": _Kind(
         Autoencoder,
         autoencoder_config,
@@ -131,9 +129,7 @@ def from_official_config(kind: str, config: Config, state_dict: Mapping[str, tor
     state = dict(state_dict)
     for prefix in KINDS[kind].prefixes:
         if any(name.startswith(prefix) for name in state):
-            state = {
-                name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
-            }
+            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             break
     model = KINDS[kind].model(config)
     state, rename = KINDS[kind].prepare(model, state)

@@ -236,9 +236,7 @@ def denoiser_config(kwargs: Mapping[str, Any]) -> CuboidUNetConfig:
     a = check_arguments("denoiser", kwargs, DENOISER_DEFAULTS, required=("input_shape", "target_shape"))
     (history, *grid, channels), (horizon, *target) = a["input_shape"], a["target_shape"]
     if [*grid, channels] != target:
-        raise InvalidOption(
-            "target_shape", target, f"height, width and channels of input_shape, {[*grid, channels]}"
-        )
+        raise InvalidOption("target_shape", target, f"height, width and channels of input_shape, {[*grid, channels]}")
     check_choice("upsample_type", a["upsample_type"], ("upsample",))
     return CuboidUNetConfig(
         history=history,

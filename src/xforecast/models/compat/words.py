@@ -89,9 +89,7 @@ def check_arguments(
         raise InvalidOption(
             f"arguments of the official {model}",
             {"unknown": sorted(unknown), "missing": sorted(missing)},
-            f"{', '.join(required)} and any of {', '.join(defaults)}"
-            if required
-            else f"any of {', '.join(defaults)}",
+            f"{', '.join(required)} and any of {', '.join(defaults)}" if required else f"any of {', '.join(defaults)}",
         )
     return {**defaults, **kwargs}
 
