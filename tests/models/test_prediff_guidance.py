@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.models import ConserveLast, Constraint, MeanIntensity, NoiseSchedule, RegionTotal, UpperBound
@@ -51,6 +53,14 @@ def test_constraints_are_in_the_callers_units():
     assert RegionTotal(torch.eye(3) / 3, 2 * 273.15, to_physical=kelvin).residual(field).item() == pytest.approx(
         0, abs=1e-3
     )
+
+
+def test_masks_and_limits_may_be_arrays():
+    field, mask = torch.ones(1, *SHAPE), np.eye(3, dtype=bool)
+    mask.flags.writeable = False
+    assert RegionTotal(mask, 6).residual(field).tolist() == [[0.0]]
+    assert RegionTotal(xr.DataArray(mask), np.float32(6)).residual(field).tolist() == [[0.0]]
+    assert UpperBound(np.ones((3, 3, 1))).residual(field).max() == 0
 
 
 def test_targets_of_each_sample_and_frame():

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
+import numpy as np
 import torch
 
 from xforecast.errors import InvalidOption
@@ -63,6 +64,13 @@ def _mean_of_frames(field: Field) -> torch.Tensor:
     return field.mean(dim=(2, 3, 4))[..., None]
 
 
+def _tensor(values: Any, like: torch.Tensor) -> torch.Tensor:
+    """A number or an array of any library as a tensor of the place and precision of another."""
+    if not isinstance(values, torch.Tensor):
+        values = torch.from_numpy(np.array(values, dtype=np.float64))
+    return values.to(like.device, like.dtype)
+
+
 class _Targeted:
     """A functional of every frame has a target, by itself or over all frames."""
 
@@ -90,7 +98,7 @@ class _Targeted:
         values = values.flatten(1)
         if not self.per_frame:
             values = self.over_time(values)
-        target = torch.as_tensor(self.target, dtype=values.dtype, device=values.device)
+        target = _tensor(self.target, values)
         if target.ndim == 1 and not self.per_frame:
             target = target[:, None]
         if target.ndim > 2 or any(
@@ -159,7 +167,7 @@ class RegionTotal(_Targeted):
 
     Parameters
     ----------
-    mask : Tensor or array, (height, width)
+    mask : array or Tensor, (height, width)
         The region, or weights such as areas of the cells.
     target : float, Tensor or callable
         Wanted total of all frames; of every frame with `per_frame`. As in :class:`MeanIntensity`.
@@ -184,7 +192,7 @@ class RegionTotal(_Targeted):
 
     def functional(self, forecast: Field) -> torch.Tensor:
         """Total of every frame, (batch, time, 1)."""
-        mask = torch.as_tensor(self.mask, dtype=forecast.dtype, device=forecast.device)
+        mask = _tensor(self.mask, forecast)
         if mask.shape != forecast.shape[2:4]:
             raise InvalidOption("mask of the region", tuple(mask.shape), f"{tuple(forecast.shape[2:4])}")
         return (self.to_physical(forecast) * mask[..., None]).sum(dim=(2, 3, 4))[..., None]
@@ -218,7 +226,7 @@ class UpperBound:
     def residual(self, forecast: Field) -> torch.Tensor:
         """What is above the limit, (batch, values)."""
         field = self.to_physical(forecast)
-        return torch.relu(field - torch.as_tensor(self.limit, dtype=field.dtype, device=field.device)).flatten(1)
+        return torch.relu(field - _tensor(self.limit, field)).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
