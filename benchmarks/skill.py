@@ -74,9 +74,7 @@ def csi_of_images(events: int) -> None:
     print(f"CSI, six thresholds, {events} x 12 x 384 x 384 float32: {ours:.3f} s")
     print(f"  six calls of scores / ours          {theirs / ours:8.1f}   (wanted: at least 100)")
     print(f"  ours / ndarray.sum of both          {ours / total:8.1f}   (wanted: at most 8)")
-    one, many = (
-        peak_memory(lambda n=n: skill.csi(forecast, observed, np.linspace(1, 250, n))) for n in (1, 50)
-    )
+    one, many = (peak_memory(lambda n=n: skill.csi(forecast, observed, np.linspace(1, 250, n))) for n in (1, 50))
     print(f"  peak memory, 50 thresholds / one    {many / one:8.2f}   ({many:.1f} MB)")
 
 
@@ -119,9 +117,7 @@ def memory_under_dask() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=16)
     options = parser.parse_args()
     csi_of_images(options.events)

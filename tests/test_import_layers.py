@@ -30,7 +30,7 @@ BELOW = {
     "skill": ("words", "contract"),
     "pictures": ("words", "contract", "labels", "skill"),
     "join": ("words", "contract", "labels", "models"),
-    "training": ("words", "contract", "labels", "models", "join"),
+    "training": ("words", "contract", "labels", "models", "skill", "join"),
     "doors": ("words", "contract", "labels", "models", "skill", "pictures", "join", "training"),
 }
 # What each of the three must do without.

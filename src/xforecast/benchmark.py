@@ -44,7 +44,8 @@ class Enso:
         pyplot().close(axis.figure)
 
     def __repr__(self) -> str:
-        return f"Correlation of the 3-month mean Nino3.4 index by lead (months)\n{self.note}\n{self.table().round(2)}"
+        table = self.table().to_string(float_format="{:.2f}".format)
+        return f"Correlation of the 3-month mean Nino3.4 index by lead (months)\n{self.note}\n{table}"
 
 
 def enso(

@@ -58,6 +58,7 @@ def _forecast(chosen: argparse.Namespace) -> None:
         horizon=chosen.horizon,
         seed=chosen.seed,
         variables=dict(chosen.variable) or None,
+        climatology=chosen.climatology,
         device=chosen.device,
     )
     print(f"wrote {write(fc, chosen.output)}")
@@ -68,7 +69,11 @@ def _check(chosen: argparse.Namespace) -> int:
     from xforecast.registry import check
 
     report = check(
-        open_data(chosen.input), chosen.model, init=_init(chosen.init), variables=dict(chosen.variable) or None
+        open_data(chosen.input),
+        chosen.model,
+        init=_init(chosen.init),
+        variables=dict(chosen.variable) or None,
+        climatology=chosen.climatology,
     )
     print(report)
     return 0 if report.ok else 1
@@ -79,7 +84,7 @@ def _models(chosen: argparse.Namespace) -> None:
 
     if chosen.action == "fetch":
         registry.fetch(_required(chosen.name), chosen.source)
-    elif chosen.action == "show":
+    elif chosen.action == "describe":
         print(registry.load(_required(chosen.name)))
     else:
         for name, row in registry.list_models().iterrows():
@@ -124,6 +129,13 @@ def _pair(text: str) -> tuple[str, str]:
     return name, own
 
 
+def _base(text: str) -> tuple[str, str]:
+    first, slash, last = text.partition("/")
+    if not slash or not first or not last:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST/LAST, such as 1991/2020")
+    return first, last
+
+
 def _required(name: str | None) -> str:
     if name is None:
         from xforecast.errors import UnknownForecaster
@@ -160,8 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     _data_arguments(check)
     check.set_defaults(run=_check)
 
-    models = commands.add_parser("models", help="list, show or fetch forecasters")
-    models.add_argument("action", nargs="?", choices=("list", "show", "fetch"), default="list")
+    models = commands.add_parser("models", help="list, describe or fetch forecasters")
+    models.add_argument("action", nargs="?", choices=("list", "describe", "fetch"), default="list")
     models.add_argument("name", nargs="?")
     models.add_argument("--from", dest="source", metavar="FILE", help="fetch: the published file, if it is at hand")
     models.set_defaults(run=_models)
@@ -190,6 +202,12 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="NetCDF or Zarr")
     parser.add_argument("--model", help="name or folder of a forecaster; the one that fits by default")
     parser.add_argument("--init", help="a date, FIRST/LAST, a comma list, or all; the newest start by default")
+    parser.add_argument(
+        "--climatology",
+        type=_base,
+        metavar="FIRST/LAST",
+        help="base period of the data's own climatology, in place of the model's, such as 1991/2020",
+    )
     parser.add_argument(
         "--variable",
         action="append",

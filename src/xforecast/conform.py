@@ -16,10 +16,11 @@ import numpy as np
 import xarray as xr
 
 from xforecast import units
+from xforecast.climatology import climatology as climatology_of
 from xforecast.errors import InvalidOption
 from xforecast.find import AXES, Ambiguous, find_axis, find_variable, is_anomaly, wants_anomaly
 from xforecast.report import Report
-from xforecast.spec import DataSpec, Grid, Variable, node_spacing
+from xforecast.spec import Climatology, DataSpec, Grid, Variable, node_spacing
 from xforecast.starts import Starts, select_starts
 from xforecast.timestep import is_cftime, months_of
 
@@ -29,6 +30,8 @@ PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 METRES = "m"
 UNEVEN = 0.1
 """Share of the spacing by which one step of a window may differ from it."""
+FEW_YEARS = 20
+"""A climatology of fewer warns."""
 # What the forecast has coordinates of its own for.
 OWN_NAMES = ("init", "sample", "lead", "valid_time")
 OWN_STANDARD_NAMES = ("forecast_reference_time", "forecast_period", "realization", "time")
@@ -46,6 +49,8 @@ class Source:
         Spec name to the variable's attributes.
     anomalies : mapping
         Spec name to whether the data were anomalies.
+    climatologies : mapping
+        Spec name to the climatology that was subtracted; None where there was nothing to subtract.
     y_dim, x_dim : str
         Names of the spatial dimensions.
     y_index, x_index : numpy.ndarray
@@ -61,6 +66,7 @@ class Source:
     names: Mapping[str, Hashable]
     attrs: Mapping[str, dict[str, Any]]
     anomalies: Mapping[str, bool]
+    climatologies: Mapping[str, Climatology | None]
     y_dim: Hashable
     x_dim: Hashable
     y_index: np.ndarray
@@ -98,6 +104,7 @@ class _Found:
     name: Hashable
     array: xr.DataArray
     anomaly: bool = False
+    climatology: Climatology | None = None
     convert: units.Linear = field(default_factory=lambda: units.Linear(1.0, 0.0))
 
 
@@ -107,6 +114,7 @@ def conform(
     *,
     init: object = None,
     variables: Mapping[str, Hashable] | None = None,
+    climatology: tuple[str, str] | None = None,
     against: str = "the spec",
 ) -> Conformed | Report:
     """Make data fit a spec.
@@ -121,6 +129,8 @@ def conform(
         Which forecasts to make; see `xforecast.forecast`.
     variables : mapping, optional
         Spec name to the name in the data, where the search by CF attributes would not find it.
+    climatology : tuple of str, optional
+        Base period of a climatology of the data's own in place of the spec's; computed at once.
     against : str
         What to call the spec in messages.
 
@@ -154,7 +164,8 @@ def conform(
         return report
     order = times[1]
     ready = {name: _prepare(entry, spec[name], dims, order, cells) for name, entry in present.items()}
-    dataset = xr.Dataset({name: ready[name] for name in (variable.name for variable in spec.variables)})
+    _subtract_climatologies(present, ready, spec, climatology, report)
+    dataset = xr.Dataset({variable.name: ready[variable.name].astype(np.float32) for variable in spec.variables})
     return Conformed(dataset, _source(ds, present, dims, cells), starts, report)
 
 
@@ -523,9 +534,32 @@ def _prepare(entry: _Found, wanted: Variable, dims: Mapping[str, Hashable], orde
     array = array.isel({dims["time"]: _slice_like(order), dims["y"]: _slice_like(y), dims["x"]: _slice_like(x)})
     array = xr.DataArray(array.variable, dims=None).rename({dims["time"]: "time", dims["y"]: "y", dims["x"]: "x"})
     array = entry.convert(array.astype(np.result_type(array.dtype, np.float32)))
-    if wanted.climatology is not None and not entry.anomaly:
-        array = array - match_climatology(wanted, stamps_like(times, ("time",), array))
-    return array.astype(np.float32).assign_coords(time=times).assign_attrs(units=wanted.units).rename(wanted.name)
+    return array.assign_coords(time=times).assign_attrs(units=wanted.units).rename(wanted.name)
+
+
+def _subtract_climatologies(found: Mapping[str, _Found], ready: dict, spec: DataSpec, base, report: Report) -> None:
+    """Absolute values become anomalies, from the spec's climatology or from one of the data's own."""
+    absolute = [name for name, entry in found.items() if spec[name].climatology is not None and not entry.anomaly]
+    if base is not None and not absolute:
+        raise InvalidOption("climatology", base, "None: nothing here is absolute and wanted as an anomaly")
+    for name in absolute:
+        array = ready[name]
+        cycle = spec[name].climatology if base is None else _own_climatology(array, base, report)
+        assert cycle is not None
+        stamps = stamps_like(array["time"].values, ("time",), array)
+        ready[name] = (array - match_climatology(cycle, stamps)).assign_attrs(array.attrs)
+        found[name].climatology = cycle
+
+
+def _own_climatology(array: xr.DataArray, base: tuple[str, str], report: Report) -> Climatology:
+    if isinstance(base, str) or len(base) != 2:
+        raise InvalidOption("climatology", base, "first and last year of a base period, such as ('1991', '2020')")
+    first, last = (str(year) for year in base)
+    years = np.unique(array["time"].sel(time=slice(first, last)).dt.year)
+    if years.size < FEW_YEARS:
+        report.warn("climatology", f"the base period {first}-{last} has {years.size} years in the data")
+    cycle = climatology_of(array, (first, last)).transpose("month", "y", "x").compute()
+    return Climatology((first, last), cycle.values)
 
 
 def _slice_like(index: np.ndarray):
@@ -540,10 +574,9 @@ def _slice_like(index: np.ndarray):
     return index
 
 
-def match_climatology(variable: Variable, times: xr.DataArray) -> xr.DataArray:
-    """The spec's climatology for each stamp: the dims of ``times``, then (y, x); lazy where ``times`` is."""
-    assert variable.climatology is not None
-    monthly = variable.climatology.values
+def match_climatology(climatology: Climatology, times: xr.DataArray) -> xr.DataArray:
+    """The climatology for each stamp: the dims of ``times``, then (y, x); lazy where ``times`` is."""
+    monthly = climatology.values
     return xr.apply_ufunc(
         lambda stamps: monthly[months_of(stamps)],
         times,
@@ -584,6 +617,7 @@ def _source(ds: xr.Dataset, found: Mapping[str, _Found], dims: Mapping[str, Hash
         names={name: entry.name for name, entry in found.items()},
         attrs={name: _kept_attrs(entry.array) for name, entry in found.items()},
         anomalies={name: entry.anomaly for name, entry in found.items()},
+        climatologies={name: entry.climatology for name, entry in found.items()},
         y_dim=dims["y"],
         x_dim=dims["x"],
         y_index=cells[0],

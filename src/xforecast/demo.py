@@ -8,8 +8,9 @@ from pathlib import Path
 import xarray as xr
 
 from xforecast import climatology, datasets, plot, skill
+from xforecast.errors import InvalidOption
 from xforecast.files import open_data, write
-from xforecast.find import find_axis
+from xforecast.find import find_axis, find_variable
 from xforecast.forecaster import Forecaster
 from xforecast.plot.style import date_words, pyplot
 from xforecast.registry import forecast, load
@@ -39,14 +40,17 @@ def enso(folder: str | os.PathLike = "xforecast-demo", *, data: str | os.PathLik
     """
     ds = datasets.hadisst() if data is None else open_data(data)
     forecaster = load(MODEL)
-    fc = forecast(ds, forecaster)
-    name = next(name for name in fc.data_vars if "lead" in fc[name].dims)
-    normal = climatology.climatology(ds[name], _base(ds[name]))
+    name = find_variable(ds, forecaster.spec.variables[0])
+    if name is None:
+        raise InvalidOption("data", list(ds.data_vars), "a file of monthly sea surface temperature")
+    base = _base(ds[name])
+    fc = forecast(ds, forecaster, climatology=base)
+    normal = climatology.climatology(ds[name], base)
     expected = climatology.anomaly(fc[name], normal)
     observed = skill.nino34(climatology.anomaly(ds[name], normal))
     index, error = skill.nino34(expected), hindcast_error(forecaster)
     outlook = skill.enso_outlook(index, error=error, observed=observed)
-    print(outlook_table(outlook, forecaster, fc))
+    print(outlook_table(outlook, forecaster, fc, base))
     folder = Path(folder)
     path = write(fc, folder / "forecast.nc")
     picture = _picture(expected, index, observed, error)
@@ -56,10 +60,11 @@ def enso(folder: str | os.PathLike = "xforecast-demo", *, data: str | os.PathLik
     return outlook
 
 
-def _base(sst: xr.DataArray) -> tuple[str, str] | None:
+def _base(sst: xr.DataArray) -> tuple[str, str]:
     """The normal period where the record covers it, else the whole record."""
     years = sst[find_axis(sst, "time")].dt.year
-    return BASE if int(years.min()) <= int(BASE[0]) and int(years.max()) >= int(BASE[1]) else None
+    first, last = int(years.min()), int(years.max())
+    return BASE if first <= int(BASE[0]) and last >= int(BASE[1]) else (str(first), str(last))
 
 
 def hindcast_error(forecaster: Forecaster) -> xr.DataArray | None:
@@ -73,11 +78,11 @@ def hindcast_error(forecaster: Forecaster) -> xr.DataArray | None:
     )
 
 
-def outlook_table(outlook: xr.Dataset, forecaster: Forecaster, fc: xr.Dataset) -> str:
+def outlook_table(outlook: xr.Dataset, forecaster: Forecaster, fc: xr.Dataset, base: tuple[str, str]) -> str:
     """The outlook as text: a row for each season."""
     start = date_words(fc["init"], monthly=True)
     lines = [
-        f"Nino3.4 outlook from data to {start} ({forecaster.name}, {fc.sizes['sample']} samples)",
+        f"Nino3.4 outlook from data to {start} ({forecaster.name}, samples: {fc.sizes['sample']})",
         "",
         f"{'season':<13}{'lead':>5}{'anomaly':>9}{'10-90 %':>16}{'El Niño':>9}{'neutral':>9}{'La Niña':>9}",
     ]
@@ -86,6 +91,9 @@ def outlook_table(outlook: xr.Dataset, forecaster: Forecaster, fc: xr.Dataset) -
         interval = f"{float(row.lower):+.1f} to {float(row.upper):+.1f}"
         chances = "".join(f"{float(row[name]):>9.0%}" for name in ("el_nino", "neutral", "la_nina"))
         lines.append(f"{row.season.item():<13}{lead:>5}{float(row['mean']):>+9.2f}{interval:>16}{chances}")
+    lines += ["", f"anomalies from the normal {'-'.join(base)}; El Niño and La Niña from 0.5 degC on"]
+    if note := forecaster.card.get("hindcast_note"):
+        lines.append(f"range and chances: the samples with the errors of hindcasts ({note})")
     return "\n".join(lines)
 
 

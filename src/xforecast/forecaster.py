@@ -28,7 +28,7 @@ from xforecast._version import __version__
 from xforecast.conform import Conformed, conform
 from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.models import MODELS, build, describe
-from xforecast.models.protocol import ProbabilisticModel, load_strictly
+from xforecast.models.protocol import draws_samples, load_strictly
 from xforecast.progress import track
 from xforecast.report import Report
 from xforecast.spec import DataSpec, Variable
@@ -101,7 +101,7 @@ class Forecaster:
     @property
     def deterministic(self) -> bool:
         """Whether the model gives one answer only."""
-        return not isinstance(self.model, ProbabilisticModel)
+        return not draws_samples(self.model)
 
     # -------------------------------------------------------------- labels in, labels out
 
@@ -114,6 +114,7 @@ class Forecaster:
         horizon: int | None = None,
         seed: int = 0,
         variables: Mapping[str, Hashable] | None = None,
+        climatology: tuple[str, str] | None = None,
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | str = "auto",
@@ -131,7 +132,7 @@ class Forecaster:
             **{key: value for key, value in sampling.items() if value is not None},
         }
         self._check_options(options, sampling)
-        ready = self._conform(ds, init, variables)
+        ready = self._conform(ds, init, variables, climatology)
         histories = windows(ready, self.spec)
         if histories.chunks is None:
             ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
@@ -139,6 +140,7 @@ class Forecaster:
             options["progress"] = progress
         ready.report.emit_warnings()
         values = parallel.lazily(self, histories, ready.starts.init, range(count), options, ready.source.anomalies)
+        options = {**options, "climatology": climatology and "-".join(map(str, climatology))}
         return self._with_provenance(label(values, ready, self.spec), ds, options)
 
     def check(
@@ -147,17 +149,18 @@ class Forecaster:
         *,
         init: object = None,
         variables: Mapping[str, Hashable] | None = None,
+        climatology: tuple[str, str] | None = None,
     ) -> Report:
         """What `forecast` would repair, warn of or refuse; computes the newest history of lazy data."""
-        ready = conform(ds, self.spec, init=init, variables=variables, against=self.name)
+        ready = conform(ds, self.spec, init=init, variables=variables, climatology=climatology, against=self.name)
         if isinstance(ready, Report):
             return ready
         histories = windows(ready, self.spec).isel(init=slice(-1, None))
         ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
         return ready.report
 
-    def _conform(self, ds, init, variables) -> Conformed:
-        ready = conform(ds, self.spec, init=init, variables=variables, against=self.name)
+    def _conform(self, ds, init, variables, climatology) -> Conformed:
+        ready = conform(ds, self.spec, init=init, variables=variables, climatology=climatology, against=self.name)
         if isinstance(ready, Report):
             ready.raise_errors()
             raise AssertionError("a report without errors must come with data")
@@ -167,7 +170,7 @@ class Forecaster:
         now = np.datetime_as_string(np.datetime64("now"), unit="s")
         call = f"{now}Z: xforecast {__version__} forecast(model={self.name!r}, seed={options['seed']})"
         history = "\n".join(filter(None, [call, str(ds.attrs.get("history", ""))]))
-        sampling = {key: str(options[key]) for key in ("sampler", "steps") if key in options}
+        sampling = {key: str(options[key]) for key in ("sampler", "steps", "climatology") if options.get(key)}
         return forecast.assign_attrs(
             Conventions=CONVENTIONS,
             source=f"{self.card.get('title', self.name)}, forecast by xforecast {__version__}",
@@ -510,7 +513,7 @@ class _Runs:
         self.model, self.histories, self.sampling = model, histories, sampling
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.seed, self.keys, self.precision = seed, keys, precision
-        self.drawn = isinstance(model, ProbabilisticModel)
+        self.drawn = draws_samples(model)
         count = len(numbers) if self.drawn else 1
         self.rows = np.repeat(np.arange(len(histories)), count)
         self.members = np.tile(numbers, len(histories)) if self.drawn else np.zeros(len(histories), np.int64)

@@ -148,6 +148,10 @@ def forecast(
         For diffusion models: what the samples should obey, how they are drawn, in how many steps.
     variables : mapping, optional
         Names in the data by names in the model, such as ``{"sst": "tos"}``, where CF attributes do not tell.
+    climatology : tuple of str, optional
+        For a model of anomalies, the base period of the data's own climatology, such as ``("1991", "2020")``. It
+        replaces the model's own, of other observations: what the two differ by in the mean would be forecast as
+        an anomaly. Computed at once, also of dask data.
     device : str, default "auto"
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     precision : {"auto", "float32", "bfloat16"}
@@ -192,12 +196,13 @@ def check(
     *,
     init: object = None,
     variables: Mapping[str, Hashable] | None = None,
+    climatology: tuple[str, str] | None = None,
 ) -> Report:
     """Compare data with what a forecaster expects, without forecasting.
 
     Parameters
     ----------
-    ds, model, init, variables
+    ds, model, init, variables, climatology
         As for `forecast`. Of lazy data the newest history is computed.
 
     Returns
@@ -212,7 +217,8 @@ def check(
     >>> bool(report)
     False
     """
-    return _choose(ds, model, {"init": init, "variables": variables}).check(ds, init=init, variables=variables)
+    options: dict[str, Any] = {"init": init, "variables": variables, "climatology": climatology}
+    return _choose(ds, model, options).check(ds, **options)
 
 
 def regrid(
@@ -272,7 +278,7 @@ def _choose(ds, model, options: Mapping[str, Any]) -> Forecaster:
     if model is not None:
         return load(model)
     candidates = {name: load(name) for name, automatic in IN_PACKAGE.items() if automatic}
-    selection = {key: options.get(key) for key in ("init", "variables")}
+    selection = {key: options.get(key) for key in ("init", "variables", "climatology")}
     reports = {name: forecaster.check(ds, **selection) for name, forecaster in candidates.items()}
     fitting = [name for name, report in reports.items() if report.ok]
     if len(fitting) == 1:

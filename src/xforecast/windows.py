@@ -116,9 +116,9 @@ def _restored(field: xr.DataArray, variable: Variable, valid: np.ndarray, confor
     """In the data's quantity, units and orientation."""
     source = conformed.source
     anomaly = source.anomalies[variable.name]
-    if variable.anomaly and not anomaly:
-        cycle = match_climatology(variable, stamps_like(valid, ("init", "lead"), field))
-        field = field + cycle
+    climatology = source.climatologies[variable.name]
+    if climatology is not None:
+        field = field + match_climatology(climatology, stamps_like(valid, ("init", "lead"), field))
     found = str(source.attrs[variable.name].get("units", variable.units))
     field = units.conversion(variable.units, found, difference=anomaly)(field)
     order = {"y": np.argsort(source.y_index), "x": np.argsort(source.x_index)}

@@ -139,10 +139,10 @@ def test_check(place, capsys):
 
 
 def test_models(place, capsys):
-    code, out, _ = run(capsys, "models", "show", "tiny")
+    code, out, _ = run(capsys, "models", "describe", "tiny")
     assert code == 0
     assert "Forecaster 'tiny-persistence'" in out
-    code, _, err = run(capsys, "models", "show")
+    code, _, err = run(capsys, "models", "describe")
     assert code == 2
     assert "no name given" in err
     code, _, err = run(capsys, "models", "fetch", "nonsense")

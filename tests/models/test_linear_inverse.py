@@ -87,9 +87,7 @@ def test_samples_spread_around_the_expectation():
     generators = [torch.Generator().manual_seed(seed) for seed in range(2000)]
     samples = model.sample(x, torch.zeros(2000, dtype=torch.long), torch.arange(2000), generators)
     assert torch.allclose(samples.mean(0), model(x)[0], atol=0.15)
-    again = model.sample(
-        x, torch.zeros(1, dtype=torch.long), torch.tensor([7]), [generators[7].manual_seed(7)]
-    )
+    again = model.sample(x, torch.zeros(1, dtype=torch.long), torch.tensor([7]), [generators[7].manual_seed(7)])
     assert torch.allclose(again[0], samples[7], atol=1e-6)
 
 
@@ -142,9 +140,7 @@ def test_cells_without_weight_do_not_matter():
 def test_nothing_is_learnt_across_a_gap():
     series = red_noise(400)
     joined = torch.cat([series, torch.full_like(series[:1], torch.nan), -5 * series])
-    assert torch.allclose(
-        one_step(build().fit_series(joined)), one_step(build().fit_series(series)), atol=0.02
-    )
+    assert torch.allclose(one_step(build().fit_series(joined)), one_step(build().fit_series(series)), atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,7 @@ def minutes():
     time = xr.date_range("2020-06-01", periods=24, freq="5min")
     observed = xr.DataArray(np.arange(48.0).reshape(24, 2), coords={"time": time}, dims=("time", "x"))
     lead = (np.arange(1, 4) * np.timedelta64(5, "m")).astype("timedelta64[ns]")
-    forecast = xr.DataArray(
-        np.zeros((24, 3, 2)), coords={"init": time, "lead": lead}, dims=("init", "lead", "x")
-    )
+    forecast = xr.DataArray(np.zeros((24, 3, 2)), coords={"init": time, "lead": lead}, dims=("init", "lead", "x"))
     return forecast, observed
 
 

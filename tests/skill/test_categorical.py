@@ -58,9 +58,7 @@ def test_counts_are_summed_before_the_ratio(fields):
     assert each.dims == ("time",)
     assert pooled.item() != pytest.approx(each.mean().item(), rel=1e-6)
     table = skill.contingency(forecast, observed, 3.0, dim=("y", "x")).sum()
-    assert pooled.item() == pytest.approx(
-        (table.hits / (table.hits + table.misses + table.false_alarms)).item()
-    )
+    assert pooled.item() == pytest.approx((table.hits / (table.hits + table.misses + table.false_alarms)).item())
     assert skill.csi_mean(forecast, observed, [1.0, 3.0]) == skill.csi(forecast, observed, [1.0, 3.0]).mean()
 
 
@@ -68,9 +66,7 @@ def test_counts_are_summed_before_the_ratio(fields):
 @pytest.mark.parametrize("holes", [0.0, 0.2])
 def test_every_way_of_counting_counts_the_same(fields, dim, holes):
     """Few large cells are counted piece by piece, many small ones at once."""
-    forecast, observed = (
-        f.where(np.random.default_rng(k).random(f.shape) >= holes) for k, f in enumerate(fields)
-    )
+    forecast, observed = (f.where(np.random.default_rng(k).random(f.shape) >= holes) for k, f in enumerate(fields))
     levels = [0.5, 2.0, 50.0]
     table = skill.contingency(forecast, observed, levels, dim=dim)
     dims = list(forecast.dims) if dim is None else dim
@@ -89,9 +85,7 @@ def test_every_way_of_counting_counts_the_same(fields, dim, holes):
 
 def test_large_maps_in_any_memory_layout():
     rng = np.random.default_rng(0)
-    forecast, observed = (
-        xr.DataArray(rng.random((3, 300, 301), "f4"), dims=("time", "y", "x")) for _ in range(2)
-    )
+    forecast, observed = (xr.DataArray(rng.random((3, 300, 301), "f4"), dims=("time", "y", "x")) for _ in range(2))
     forecast[1, 10:20, 5] = np.nan
     table = skill.contingency(forecast, observed, [0.2, 0.9], dim=("y", "x"))
     turned = forecast.transpose("x", "time", "y").copy()
@@ -151,9 +145,7 @@ def test_memory_does_not_grow_with_thresholds(fields):
     import tracemalloc
 
     rng = np.random.default_rng(0)
-    forecast, observed = (
-        xr.DataArray(rng.random((10, 500, 500), "f4"), dims=("time", "y", "x")) for _ in range(2)
-    )
+    forecast, observed = (xr.DataArray(rng.random((10, 500, 500), "f4"), dims=("time", "y", "x")) for _ in range(2))
 
     def peak(levels):
         tracemalloc.start()

@@ -42,9 +42,7 @@ def test_as_other_packages_have_it(name, weighted):
     weights = skill.area_weights(forecast) if weighted else None
     ours = getattr(skill, name)(forecast, observed, dim=("lat", "lon"), weights=weights)
     theirs = {"correlation": "pearson_r"}.get(name, name)
-    spread = (
-        None if weights is None else weights.broadcast_like(forecast.isel(time=0)).transpose("lat", "lon")
-    )
+    spread = None if weights is None else weights.broadcast_like(forecast.isel(time=0)).transpose("lat", "lon")
     expected = getattr(xskillscore, theirs)(observed, forecast, dim=["lat", "lon"], weights=spread)
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
     if name != "correlation":
@@ -86,14 +84,10 @@ def test_anomaly_correlation():
     acc = skill.anomaly_correlation(f + climatology, o + climatology, climatology, dim=("y", "x"))
     expected = (f * o).sum(("y", "x")) / np.sqrt((f**2).sum(("y", "x")) * (o**2).sum(("y", "x")))
     np.testing.assert_allclose(acc, expected, rtol=1e-10)
-    centred = skill.anomaly_correlation(
-        f + climatology, o + climatology, climatology, dim=("y", "x"), centred=True
-    )
+    centred = skill.anomaly_correlation(f + climatology, o + climatology, climatology, dim=("y", "x"), centred=True)
     np.testing.assert_allclose(centred, skill.correlation(f, o, dim=("y", "x")), rtol=1e-10)
     assert acc.attrs["units"] == "1"
-    assert skill.anomaly_correlation(f + climatology, f + climatology, climatology).item() == pytest.approx(
-        1.0
-    )
+    assert skill.anomaly_correlation(f + climatology, f + climatology, climatology).item() == pytest.approx(1.0)
 
 
 def test_anomaly_correlation_takes_the_climatology_of_the_valid_month():
@@ -101,9 +95,7 @@ def test_anomaly_correlation_takes_the_climatology_of_the_valid_month():
     init = xr.date_range("2000-11", periods=3, freq="MS")
     cycle = xr.DataArray(np.arange(12.0) * 10, coords={"month": np.arange(1, 13)}, dims="month")
     anomaly = xr.DataArray([[1.0, -1.0], [2.0, 1.0], [-1.0, 3.0]], coords={"init": init, "lead": lead})
-    valid = xr.DataArray(
-        [[12, 1], [1, 2], [2, 3]], coords={"init": init, "lead": lead}, dims=("init", "lead")
-    )
+    valid = xr.DataArray([[12, 1], [1, 2], [2, 3]], coords={"init": init, "lead": lead}, dims=("init", "lead"))
     forecast = anomaly + cycle.sel(month=valid).drop_vars("month")
     acc = skill.anomaly_correlation(forecast, forecast - 2 * anomaly, cycle.isel(month=slice(None, None, -1)))
     assert acc.item() == pytest.approx(-1.0)
@@ -123,6 +115,4 @@ def test_area_weights_sum_to_the_sphere():
 def test_precision_is_that_of_float64():
     """A mean of many float32 numbers loses nothing."""
     values = xr.DataArray(np.full(3_000_000, 0.1, np.float32), dims="x")
-    assert skill.bias(values, xr.zeros_like(values)).item() == pytest.approx(
-        float(np.float32(0.1)), rel=1e-12
-    )
+    assert skill.bias(values, xr.zeros_like(values)).item() == pytest.approx(float(np.float32(0.1)), rel=1e-12)

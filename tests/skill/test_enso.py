@@ -77,9 +77,7 @@ def test_season_by_season_is_hams_formula_and_the_default_for_long_hindcasts(for
         each = [np.corrcoef(predicted[m::12], verified[m::12])[0, 1] for m in range(12)]
         assert skill.sel(lead=lead).item() == pytest.approx(np.mean(each), rel=1e-12)
     few = forecast.isel(init=slice(48))
-    xr.testing.assert_identical(
-        nino34_correlation(few, record), nino34_correlation(few, record, seasons=False)
-    )
+    xr.testing.assert_identical(nino34_correlation(few, record), nino34_correlation(few, record, seasons=False))
 
 
 def test_targets_choose_seasons_by_their_centre(forecast, record):
@@ -112,9 +110,7 @@ def test_stamps_may_lie_anywhere_in_the_month_and_be_cftime(forecast, record):
     moved = record.assign_coords(time=record.time + np.timedelta64(14, "D"))
     np.testing.assert_array_equal(nino34_correlation(forecast, moved), expected)
     np.testing.assert_array_equal(
-        nino34_correlation(
-            forecast.assign_coords(init=cf(forecast.init)), record.assign_coords(time=cf(record.time))
-        ),
+        nino34_correlation(forecast.assign_coords(init=cf(forecast.init)), record.assign_coords(time=cf(record.time))),
         expected,
     )
 
@@ -136,9 +132,7 @@ def test_temperatures_lose_the_observed_annual_cycle(forecast, record):
     calendar = ((start + leads) % 12 + 1).transpose(*forecast.dims)
     own = forecast - climatology.sel(month=calendar).drop_vars("month")
     np.testing.assert_allclose(together, nino34_correlation(own, anomaly, seasons=False), rtol=1e-10)
-    np.testing.assert_allclose(
-        nino34_correlation(predicted, temperature + 273.15, seasons=False), together, rtol=1e-10
-    )
+    np.testing.assert_allclose(nino34_correlation(predicted, temperature + 273.15, seasons=False), together, rtol=1e-10)
     assert (together < nino34_correlation(predicted - 27, temperature - 27, seasons=False)).all()
     based = nino34_correlation(predicted, temperature, seasons=False, base=slice("1990", "1999"))
     assert not np.allclose(based, together, rtol=1e-6)
@@ -306,9 +300,7 @@ def test_published_cnn_hindcasts_have_their_published_skill(ersst):
     forecast = xr.concat(by_start, cnn.lead.assign_attrs(MONTHS), join="outer")
     init = forecast.start.values.astype("datetime64[M]").astype("datetime64[ns]")
     forecast = forecast.rename(start="init").assign_coords(init=init)
-    skill = nino34_correlation(
-        forecast, seasonal_mean(ersst, min_months=2), window=1, targets=slice("1984", "2017")
-    )
+    skill = nino34_correlation(forecast, seasonal_mean(ersst, min_months=2), window=1, targets=slice("1984", "2017"))
     np.testing.assert_allclose(skill, published("cnn_ham2019_allseason"), atol=0.01)
 
 

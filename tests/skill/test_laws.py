@@ -57,9 +57,7 @@ def make(samples=5, seed=0):
     forecast = xr.DataArray(
         forecast, coords=coords, dims=("init", "sample", "lead", "y", "x"), attrs=attrs, name="rain"
     )
-    observed = xr.DataArray(
-        truth, coords={k: v for k, v in coords.items() if k != "sample"}, attrs=attrs, name="rain"
-    )
+    observed = xr.DataArray(truth, coords={k: v for k, v in coords.items() if k != "sample"}, attrs=attrs, name="rain")
     return forecast, observed
 
 
@@ -184,9 +182,7 @@ def test_types_of_numbers_make_no_difference(data, name):
     """Integers, float32 and the byte order of files."""
     forecast, observed = (x.round() + 100 for x in data)
     options = {
-        k: ([102.0, 104.0] if isinstance(v, list) else 102.0)
-        for k, v in EVERY[name].items()
-        if k == "threshold"
+        k: ([102.0, 104.0] if isinstance(v, list) else 102.0) for k, v in EVERY[name].items() if k == "threshold"
     }
     if name == "fss":
         options["window"] = 3
@@ -251,9 +247,7 @@ def test_maps_with_two_dimensional_latitudes(data):
 
 def test_bare_arrays(data):
     forecast, observed = (x.mean("sample") if "sample" in x.dims else x for x in data)
-    assert skill.rmse(forecast.values, observed.values).item() == pytest.approx(
-        skill.rmse(forecast, observed).item()
-    )
+    assert skill.rmse(forecast.values, observed.values).item() == pytest.approx(skill.rmse(forecast, observed).item())
     assert_same(skill.rmse(forecast, observed.values, dim="x"), skill.rmse(forecast, observed, dim="x"))
     assert skill.mae([1.0, 2.0], [1.0, 4.0]).item() == 1.0
 

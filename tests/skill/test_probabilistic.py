@@ -68,9 +68,7 @@ def test_crps_gives_the_stored_numbers():
         np.testing.assert_allclose(
             skill.crps(forecast, observed, dim=(), fair=fair), fields[f"crps_{name}"], rtol=1e-6, atol=1e-7
         )
-        assert skill.crps(forecast, observed, fair=fair).item() == pytest.approx(
-            expected[f"mean_{name}"], rel=1e-6
-        )
+        assert skill.crps(forecast, observed, fair=fair).item() == pytest.approx(expected[f"mean_{name}"], rel=1e-6)
 
 
 def test_crps_and_brier_as_other_packages_have_them(ensemble):
@@ -96,9 +94,7 @@ def test_brier_by_hand():
     np.testing.assert_allclose(skill.brier(forecast, observed, [0.0, 2.0], dim="time"), [0.0, 0.15625])
     probability, event = xr.DataArray([0.2, 0.9], dims="time"), xr.DataArray([False, True], dims="time")
     assert skill.brier(probability, event).item() == pytest.approx((0.04 + 0.01) / 2)
-    assert skill.brier(forecast[:, :1], observed, 2.0, fair=True) == skill.brier(
-        forecast[:, :1], observed, 2.0
-    )
+    assert skill.brier(forecast[:, :1], observed, 2.0, fair=True) == skill.brier(forecast[:, :1], observed, 2.0)
     with pytest.raises(InvalidOption, match="threshold"):
         skill.brier(forecast, observed)
     with pytest.raises(InvalidOption, match="probabilities"):
@@ -192,9 +188,7 @@ def test_roc_by_hand_and_area_as_a_rank_statistic(ensemble):
     assert half.pod.item() == pytest.approx((yes >= 0.5).mean())
     assert half.pofd.item() == pytest.approx((no >= 0.5).mean())
     assert np.isnan(skill.roc(forecast, observed, 99.0).area)
-    tenths = skill.roc(
-        xr.DataArray(probability, dims="time"), xr.DataArray(event * 1.0, dims="time"), levels=[0.5]
-    )
+    tenths = skill.roc(xr.DataArray(probability, dims="time"), xr.DataArray(event * 1.0, dims="time"), levels=[0.5])
     assert tenths.pod.sel(probability=0.5) == half.pod
 
 

@@ -163,9 +163,7 @@ def test_prediff_gives_the_papers_counts_and_scores(radar, mode):
         one = scores.sel(pool=pool)
         assert_published(one, expected[f"{name}/mode{mode}"])
         for ours, theirs in (("hits", "hits"), ("misses", "misses"), ("false_alarms", "fas")):
-            np.testing.assert_array_equal(
-                one[ours].transpose("threshold", ...), fields[f"{name}/mode{mode}/{theirs}"]
-            )
+            np.testing.assert_array_equal(one[ours].transpose("threshold", ...), fields[f"{name}/mode{mode}/{theirs}"])
 
 
 def test_prediff_leaves_nan_out(radar):
@@ -185,6 +183,4 @@ def test_prediff_crps_and_samples():
     mean = protocols.prediff(wide[0].mean(0, dtype="f8"), wide[1])
     xr.testing.assert_allclose(scores.csi, mean.csi)
     each = protocols.prediff(*wide, samples="each")
-    np.testing.assert_array_equal(
-        each.hits, sum(protocols.prediff(member, wide[1]).hits for member in wide[0])
-    )
+    np.testing.assert_array_equal(each.hits, sum(protocols.prediff(member, wide[1]).hits for member in wide[0]))

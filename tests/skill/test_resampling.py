@@ -89,9 +89,7 @@ def test_any_score_that_takes_a_forecast_and_a_record():
     record = xr.DataArray(np.sin(np.arange(240) / 9) + 0.3 * rng.normal(size=240), coords={"time": time})
     persistence = record.isel(time=slice(6, 230)).rename(time="init").expand_dims(lead=[1, 2, 3])
     persistence.lead.attrs["units"] = "months"
-    interval = skill.bootstrap(
-        skill.nino34_correlation, persistence, record, resamples=20, block=12, seasons=False
-    )
+    interval = skill.bootstrap(skill.nino34_correlation, persistence, record, resamples=20, block=12, seasons=False)
     assert (interval.lower < interval.estimate).all()
     assert (interval.estimate < interval.upper).all()
     errors = skill.bootstrap(skill.rmse, persistence, record, resamples=20, dim="init")

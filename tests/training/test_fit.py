@@ -71,7 +71,8 @@ def test_a_trained_earthformer_beats_the_mean(wave):
 
 def test_land_stays_land(wave):
     fc = xf.fit(wave, small(), steps=1, progress=False).forecast(wave)
-    assert bool(fc.sst.isel(lat=0, lon=0).isnull().all()) and int(fc.sst.isnull().sum()) == fc.sst.sizes["lead"]
+    assert bool(fc.sst.isel(lat=0, lon=0).isnull().all())
+    assert int(fc.sst.isnull().sum()) == fc.sst.sizes["lead"]
 
 
 def test_a_number_is_learnt_exactly():
@@ -95,16 +96,17 @@ def test_members_differ_and_make_an_ensemble(wave):
     forecaster = xf.fit(wave, small(), steps=2, members=2, progress=False)
     assert isinstance(forecaster.model, Ensemble)
     fc = forecaster.forecast(wave)
-    assert fc.sizes["sample"] == 2 and not np.allclose(fc.sst.isel(sample=0), fc.sst.isel(sample=1), equal_nan=True)
+    assert fc.sizes["sample"] == 2
+    assert not np.allclose(fc.sst.isel(sample=0), fc.sst.isel(sample=1), equal_nan=True)
     with pytest.raises(InvalidOption, match="at most 2"):
         forecaster.forecast(wave, samples=3)
 
 
-def test_resuming_gives_what_an_unbroken_training_gives(wave, tmp_path):
+def test_resuming_gives_what_an_unbroken_training_gives(wave, tmp_path, monkeypatch):
     options = {"epochs": 4, "batch_size": 32, "progress": False, "valid": 0.2}
     whole = xf.fit(wave, small(), folder=tmp_path / "whole", **options)
 
-    class Stop(Exception):
+    class PulledPlugError(Exception):
         pass
 
     from xforecast.training import loop
@@ -113,12 +115,13 @@ def test_resuming_gives_what_an_unbroken_training_gives(wave, tmp_path):
 
     def interrupted(self, batch, index):
         if self.current_epoch == 2:
-            raise Stop
+            raise PulledPlugError
         return step(self, batch, index)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(loop._Learner, "training_step", interrupted)
+    monkeypatch.setattr(loop._Learner, "training_step", interrupted)
+    with pytest.raises(PulledPlugError):
         xf.fit(wave, small(), folder=tmp_path / "broken", **options)
+    monkeypatch.undo()
     resumed = xf.fit(wave, small(), folder=tmp_path / "broken", resume=True, **options)
     for key, value in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[key], value)
@@ -167,7 +170,8 @@ def test_no_training_window_touches_the_held_out_period(wave):
         assert not inside & set(range(now - 3, now + 3))
     for now in valid.positions:
         assert set(range(now + 1, now + 3)) <= inside
-    assert len(train) + 2 * 5 + 24 - 1 <= 96 and len(valid) == 23
+    assert len(train) + 2 * 5 + 24 - 1 <= 96
+    assert len(valid) == 23
 
 
 def test_windows_do_not_cross_gaps(wave):
@@ -176,18 +180,22 @@ def test_windows_do_not_cross_gaps(wave):
     windows, _ = windows_of(gappy, spec)
     assert len(windows) == (40 - 5) + (53 - 5)
     regular = windows.regular_series()
-    assert regular.shape[0] == 96 and np.isnan(regular[40:43]).all() and not np.isnan(regular[:40]).any()
+    assert regular.shape[0] == 96
+    assert np.isnan(regular[40:43]).all()
+    assert not np.isnan(regular[:40]).any()
 
 
 def test_a_window_is_history_then_future(wave):
     spec = make_spec(wave, history=4, horizon=2)
     windows, times = windows_of(wave, spec)
-    assert isinstance(windows, TrainingWindows) and len(times) == 96
+    assert isinstance(windows, TrainingWindows)
+    assert len(times) == 96
     x, y = windows[10]
     variable = spec.variables[0]
     expected = (wave.sst.values[10:16, 2, 3] - variable.offset) / variable.scale
     np.testing.assert_allclose(np.concatenate([x[:, 2, 3, 0], y[:, 2, 3, 0]]), expected, rtol=1e-5)
-    assert torch.isnan(y[:, 0, 0]).all() and x[:, 0, 0].isfinite().all()
+    assert torch.isnan(y[:, 0, 0]).all()
+    assert x[:, 0, 0].isfinite().all()
 
 
 def test_statistics_come_from_the_training_period_only(wave):
@@ -205,21 +213,24 @@ def test_a_climatology_makes_anomalies(wave):
     windows, _ = windows_of(warm, spec)
     anomalies = windows.series[:, 2, 3, 0] * spec.variables[0].scale
     np.testing.assert_allclose(anomalies, np.where(warm.time.dt.year == 2005, 2.0, 0.0), atol=1e-4)
-    assert spec.channels == 3 and spec.variables[0].fill == 0.0
+    assert spec.channels == 3
+    assert spec.variables[0].fill == 0.0
 
 
 def test_targets_come_first(wave):
     two = wave.assign(aaa=wave.sst.rename("aaa") * 2)
     two["aaa"].attrs = {"units": "m"}
     spec = make_spec(two, history=4, horizon=2, variables=["aaa", "sst"], targets=["sst"])
-    assert [variable.name for variable in spec.variables] == ["sst", "aaa"] and spec.targets == ("sst",)
+    assert [variable.name for variable in spec.variables] == ["sst", "aaa"]
+    assert spec.targets == ("sst",)
     forecaster = xf.fit(two, small(), variables=["aaa", "sst"], targets=["sst"], steps=1, progress=False)
     assert list(forecaster.forecast(two).data_vars) == ["sst"]
 
 
 def test_cells_weigh_by_area_and_land_nothing(wave):
     weights = cell_weights(make_spec(wave, history=4, horizon=2))
-    assert weights[0, 0] == 0 and weights[2, 0] == 1
+    assert weights[0, 0] == 0
+    assert weights[2, 0] == 1
     np.testing.assert_allclose(weights[0, 1], np.cos(np.deg2rad(10)), rtol=1e-6)
 
 

@@ -36,8 +36,10 @@ def test_learning_rate_is_the_published_schedule(case):
 
 def test_learning_rate_rises_then_falls_to_the_stated_end():
     factors = [learning_rate_factor(step, 100, 0.3, 0.01) for step in range(101)]
-    assert factors[0] == 0 and max(factors) == factors[30] == 1
-    assert factors[:31] == sorted(factors[:31]) and factors[30:] == sorted(factors[30:], reverse=True)
+    assert factors[0] == 0
+    assert max(factors) == factors[30] == 1
+    assert factors[:31] == sorted(factors[:31])
+    assert factors[30:] == sorted(factors[30:], reverse=True)
     assert factors[-1] == pytest.approx(0.01)
 
 

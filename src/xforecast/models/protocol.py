@@ -26,6 +26,7 @@ __all__ = [
     "check_positive",
     "check_shape",
     "count_parameters",
+    "draws_samples",
     "load_strictly",
     "weighted_mse",
 ]
@@ -57,7 +58,8 @@ class ProbabilisticModel(ForecastModel, Protocol):
     """A model that draws samples of the forecast.
 
     A model that has a fixed number of samples says so in an attribute ``size``; one whose `sample` takes options by
-    keyword names them in ``sampling_options``.
+    keyword names them in ``sampling_options``; one that can draw samples and is configured not to has a true
+    attribute ``deterministic``.
     """
 
     def sample(
@@ -86,6 +88,11 @@ class ProbabilisticModel(ForecastModel, Protocol):
         Tensor, (n, horizon, height, width, channel)
         """
         ...
+
+
+def draws_samples(model: nn.Module) -> bool:
+    """Whether a forecast of the model consists of samples, and is not one expectation."""
+    return isinstance(model, ProbabilisticModel) and not getattr(model, "deterministic", False)
 
 
 def weighted_mse(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:

@@ -87,7 +87,7 @@ def units_words(array: xr.DataArray) -> str:
 
 def date_words(time: Any, *, monthly: bool) -> str:
     """``"Jun 2015"`` or ``"2015-06-01 12:30"``."""
-    stamp = time.item() if isinstance(time, xr.DataArray) and time.dtype == object else np.asarray(time)[()]
+    stamp: Any = time.item() if isinstance(time, xr.DataArray) and time.dtype == object else np.asarray(time)[()]
     if isinstance(stamp, np.datetime64):
         stamp = stamp.astype("datetime64[s]").item()
     if monthly:

@@ -71,7 +71,7 @@ def make_spec(
     described = [_describe(ds[name], period[name], dims, base) for name in names]
     mask = np.ones([ds.sizes[dims["y"]], ds.sizes[dims["x"]]], bool)
     for name in targets or names:
-        valid = period[name].notnull().any(dims["time"])
+        valid = period[name].notnull().any([dims["time"]])
         mask &= valid.transpose(dims["y"], dims["x"], ...).values.reshape(mask.shape)
     return DataSpec(
         described,
@@ -134,8 +134,8 @@ def _describe(array: xr.DataArray, period: xr.DataArray, dims: Mapping[str, Hash
 
 def _grid(ds: xr.Dataset, dims: Mapping[str, Hashable]) -> Grid:
     shape = (ds.sizes[dims["y"]], ds.sizes[dims["x"]])
-    coordinates = [ds[dims[axis]] if dims[axis] in ds.coords else None for axis in ("y", "x")]
-    if any(coordinate is None or coordinate.dtype.kind not in "iuf" for coordinate in coordinates):
+    coordinates = [ds[dims[axis]] for axis in ("y", "x") if dims[axis] in ds.coords]
+    if len(coordinates) < 2 or any(coordinate.dtype.kind not in "iuf" for coordinate in coordinates):
         return Grid("pixel", shape)
     y, x = coordinates
     standard_name = str(y.attrs.get("standard_name", ""))

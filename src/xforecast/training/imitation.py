@@ -36,6 +36,9 @@ class Imitation(torch.utils.data.Dataset):
         Of observed histories.
     noise : float
         Standard deviation of white noise added to the target's channels of the history, in network units.
+    drift : float
+        Standard deviation of one number added to the whole history: a climate warmer or colder than any observed,
+        which the linear teacher extrapolates and a network has to be shown.
     seed : int
         Pair k under a seed is always the same.
     """
@@ -47,6 +50,7 @@ class Imitation(torch.utils.data.Dataset):
     count: int
     share: float = 0.25
     noise: float = 0.2
+    drift: float = 0.0
     seed: int = 0
 
     def __len__(self) -> int:
@@ -70,8 +74,8 @@ class Imitation(torch.utils.data.Dataset):
             start = rng.integers(self.simulated.shape[1] - length + 1)
             history = self.simulated[rng.integers(len(self.simulated)), start : start + length].clone()
         shape = history[..., 0].shape
-        noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-        history[..., 0] += self.noise * noise * self.cells
+        noise = self.noise * torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+        history[..., 0] += (noise + self.drift * rng.standard_normal()) * self.cells
         return history
 
 

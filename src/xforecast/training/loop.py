@@ -132,11 +132,10 @@ def train(
     if count == 0:
         raise TrainingError("no training windows\n  -> a longer record, or a shorter history or horizon")
     lightning.seed_everything(options.seed, verbose=False)
-    batches = -(-count // options.batch_size)
-    each = -(-batches // options.accumulate)
+    each = -(-count // (options.batch_size * options.accumulate))
     steps = options.steps or options.epochs * each
     learner = _Learner(model, weight, options, steps, each)
-    loaders = _loaders(data, valid, learner)
+    batches_in, valid_in = _loaders(data, valid, learner)
     callbacks, best = _callbacks(valid, options, folder)
     with _quiet():
         trainer = lightning.Trainer(
@@ -155,23 +154,22 @@ def train(
             num_sanity_val_steps=0,
         )
         last = folder / "last.ckpt"
-        trainer.fit(learner, *loaders, ckpt_path=last if resume and last.exists() else None, weights_only=True)
+        trainer.fit(
+            learner, batches_in, valid_in, ckpt_path=last if resume and last.exists() else None, weights_only=True
+        )
     _take_best(learner, best, valid)
     return model.cpu().eval()
 
 
-def _loaders(data: Dataset, valid: Dataset | None, learner: _Learner) -> list[DataLoader]:
+def _loaders(data: Dataset, valid: Dataset | None, learner: _Learner) -> tuple[DataLoader, DataLoader | None]:
     size = learner.options.batch_size
     order = _Shuffled(len(cast(Sized, data)), learner.options.seed, learner.passes)
-    loaders = [DataLoader(data, size, sampler=order)]
-    if valid is not None:
-        loaders.append(DataLoader(valid, size))
-    return loaders
+    return DataLoader(data, size, sampler=order), None if valid is None else DataLoader(valid, size)
 
 
 def _callbacks(valid: Dataset | None, options: TrainingOptions, folder: Path):
-    monitored = {"monitor": VALID, "mode": "min"} if valid is not None else {}
-    best = ModelCheckpoint(folder, filename="best", save_last=True, enable_version_counter=False, **monitored)
+    monitor = None if valid is None else VALID
+    best = ModelCheckpoint(folder, filename="best", monitor=monitor, save_last=True, enable_version_counter=False)
     callbacks: list[lightning.Callback] = [best]
     if options.average is not None:
         callbacks.append(EMAWeightAveraging(decay=options.average))

@@ -63,6 +63,8 @@ class LinearInverseModelConfig(Config):
     ridge, seasonal_ridge : float
         Penalty, in numbers of frames, on the propagator and on its departures from the annual mean, for
         principal components of unit variance. Regression with ``ridge=0`` is ``C(lag) C(0)^-1``.
+    stochastic : bool
+        Whether a forecast consists of samples with noise, in place of the expectation alone.
     """
 
     history: int
@@ -78,6 +80,7 @@ class LinearInverseModelConfig(Config):
     season_width: int = 3
     ridge: float = 0.0
     seasonal_ridge: float = 100.0
+    stochastic: bool = False
 
     def validate(self) -> None:
         for name in ("history", "horizon", "input_channels", "output_channels", "modes", "lag", "period"):
@@ -88,17 +91,14 @@ class LinearInverseModelConfig(Config):
         check_positive("season_width", self.season_width, least=0)
         ages = sorted(set(self.memory))
         if tuple(ages) != self.memory or not ages or ages[0] != 0 or ages[-1] >= self.history:
-            raise InvalidOption(
-                "memory", self.memory, f"increasing ages from 0 to at most {self.history - 1}"
-            )
+            raise InvalidOption("memory", self.memory, f"increasing ages from 0 to at most {self.history - 1}")
         if self.lag > 1 and (self.seasonal or len(self.memory) > 1):
             raise InvalidOption("lag", self.lag, "1 for a model with seasons or memory")
         if self.input_channels < self.output_channels + (2 if self.seasonal else 0):
             raise InvalidOption(
                 "input_channels",
                 self.input_channels,
-                "the channels of the forecast"
-                + (", and the sine and cosine of the cycle" if self.seasonal else ""),
+                "the channels of the forecast" + (", and the sine and cosine of the cycle" if self.seasonal else ""),
             )
         if min(self.ridge, self.seasonal_ridge) < 0:
             raise InvalidOption("ridge", (self.ridge, self.seasonal_ridge), "0 or more")
@@ -216,9 +216,7 @@ class LinearInverseModel(nn.Module):
             season = self._season_weight(now, at)
             operator = mean
             if config.seasonal:
-                operator = mean + _ridge(
-                    state * season, (future - state @ mean) * season, config.seasonal_ridge
-                )
+                operator = mean + _ridge(state * season, (future - state @ mean) * season, config.seasonal_ridge)
             if config.lag > 1:
                 operator = _fractional_power(operator, 1 / config.lag)
             factors.append(_noise_factor(state * season, future * season, operator, season) * scale)
@@ -248,6 +246,11 @@ class LinearInverseModel(nn.Module):
         """
         return self._run(x, None)
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether its forecast is the expectation."""
+        return not self.config.stochastic
+
     def sample(
         self,
         x: torch.Tensor,
@@ -265,9 +268,7 @@ class LinearInverseModel(nn.Module):
         return weighted_mse(self(x), y, weight)
 
     @torch.no_grad()
-    def simulate(
-        self, steps: int, generator: torch.Generator, *, series: int = 1, spin_up: int = 240
-    ) -> torch.Tensor:
+    def simulate(self, steps: int, generator: torch.Generator, *, series: int = 1, spin_up: int = 240) -> torch.Tensor:
         """Make series of the model's own climate.
 
         Parameters
@@ -321,9 +322,7 @@ class LinearInverseModel(nn.Module):
     def _fields(self, components: torch.Tensor) -> torch.Tensor:
         """Fields (..., height, width, channel) of components (..., modes); zero where the weight is."""
         inverse = torch.where(self.root_weight > 0, 1 / self.root_weight, 0.0)
-        return ((components @ self.patterns) * inverse).unflatten(
-            -1, (*self.config.grid, self.config.output_channels)
-        )
+        return ((components @ self.patterns) * inverse).unflatten(-1, (*self.config.grid, self.config.output_channels))
 
     def _phase(self, frames: torch.Tensor) -> torch.Tensor:
         """Phase of frames (batch, height, width, channel) in the cycle, in steps; zero without seasons."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def train(recipe: Recipe, entry: Recipe, data: Path, output: Path, *, progress: 
         place.load_state_dict(network.state_dict())
     forecaster = Forecaster(ensemble, spec, _card(recipe, entry))
     forecaster.card |= _verified(forecaster, sst, int(last), output)
-    return forecaster.save(output / entry["name"], half=True)
+    folder = forecaster.save(output / entry["name"], half=True)
+    (folder / "README.md").write_text(_model_card(forecaster, recipe))
+    return folder
 
 
 def require_lightning() -> None:
@@ -135,9 +138,8 @@ def _at_nodes(anomalies: xr.DataArray, spec: DataSpec, mask: np.ndarray) -> np.n
     lat = (anomalies.lat.values[:-1] + anomalies.lat.values[1:]) / 2
     lon = (anomalies.lon.values[:-1] + anomalies.lon.values[1:]) / 2
     out = np.full((len(values), *spec.grid.shape), np.nan)
-    rows, columns = (np.flatnonzero(np.isin(nodes, own)) for nodes, own in ((spec.grid.y, lat), (spec.grid.x, lon)))
-    own_rows = np.flatnonzero(np.isin(lat, spec.grid.y))
-    own_columns = np.flatnonzero(np.isin(lon, spec.grid.x))
+    _, rows, own_rows = np.intersect1d(np.array(spec.grid.y), lat, return_indices=True)
+    _, columns, own_columns = np.intersect1d(np.array(spec.grid.x), lon, return_indices=True)
     out[:, rows[:, None], columns] = between[:, own_rows[:, None], own_columns]
     out[:, ~mask] = np.nan
     cycle = np.stack([out[month::12].mean(axis=0) for month in range(12)])
@@ -181,6 +183,7 @@ def _pairs(series: torch.Tensor, recipe: Recipe, spec: DataSpec) -> Imitation:
         count=training["steps"] * training["batch_size"],
         share=recipe["imitation"]["share"],
         noise=recipe["imitation"]["noise"],
+        drift=recipe["imitation"]["drift"],
     )
 
 
@@ -215,6 +218,43 @@ def _card(recipe: Recipe, entry: Recipe) -> dict[str, Any]:
         "recipe": "xforecast train enso",
         "xforecast": __version__,
     }
+
+
+def _model_card(forecaster: Forecaster, recipe: Recipe) -> str:
+    """The card for people, in Markdown."""
+    network = forecaster.model.networks[0]
+    climatology = forecaster.spec.variables[0].climatology
+    assert climatology is not None
+    return (
+        (files("xforecast.training.recipes") / "enso.md")
+        .read_text()
+        .format(
+            **forecaster.card,
+            members=forecaster.model.size,
+            first_year=recipe["data"]["anomalies_from"],
+            base="-".join(climatology.base),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            steps=recipe["training"]["steps"],
+            batch_size=recipe["training"]["batch_size"],
+            scores=_scores_table(forecaster.card),
+        )
+    )
+
+
+def _scores_table(card: Mapping[str, Any]) -> str:
+    """Correlation and error by lead, if they were measured."""
+    if "hindcast_correlation" not in card:
+        return "None were measured."
+    leads = list(card["hindcast_correlation"])
+    rows = [
+        ["lead (months)", *leads],
+        ["correlation", *(f"{card['hindcast_correlation'][lead]:.2f}" for lead in leads)],
+        ["RMSE (degC)", *(f"{card['hindcast_error'][lead]:.2f}" for lead in leads)],
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * (len(leads) + 1))
+    note = f"3-month mean {card['hindcast_note']}; mean of the samples against ERA5, lead to the centre of the season."
+    return "\n".join([note, "", *lines])
 
 
 def _verified(forecaster: Forecaster, sst: xr.Dataset, last_year: int, output: Path) -> dict[str, Any]:
