@@ -25,9 +25,11 @@ ds
 # The forecast
 # ------------
 # ``import xforecast`` gave the Dataset an accessor. Without ``init`` the forecast starts from the newest data. Its
-# variable, units and coordinates are those of the data.
+# variable, units and coordinates are those of the data. The model works on anomalies; ``climatology=`` lets the record
+# have its own normal, in place of that of the training data.
 
-fc = ds.earthformer.forecast("earthformer-enso")
+base = ("1991", "2020")
+fc = ds.earthformer.forecast("earthformer-enso", climatology=base)
 fc
 
 # %%
@@ -36,7 +38,7 @@ fc
 # Sea surface temperature mostly follows the season. What matters is the departure from the usual annual cycle, here
 # that of 1991-2020. The same cycle serves forecast and observation.
 
-cycle = xf.climatology.climatology(ds.sst, base=("1991", "2020"))
+cycle = xf.climatology.climatology(ds.sst, base)
 expected = xf.climatology.anomaly(fc.sst, cycle)
 observed = xf.climatology.anomaly(ds.sst, cycle)
 
@@ -54,9 +56,11 @@ xf.plot.plume(index, xf.skill.nino34(observed), threshold=0.5)
 # %%
 # In numbers
 # ----------
-# Three-month means, as outlooks have them: an El Niño at or above 0.5 degC, a La Niña at or below -0.5 degC. Without
-# ``error=`` the probabilities are fractions of the samples.
+# Three-month means, as outlooks have them: an El Niño at or above 0.5 degC, a La Niña at or below -0.5 degC. The
+# forecaster's card knows the error of hindcasts by lead, for years that the model never saw. It widens the samples to
+# honest chances; without ``error=`` they would be fractions of the samples.
 
-outlook = xf.skill.enso_outlook(index, observed=xf.skill.nino34(observed))
+error = xf.load("earthformer-enso").hindcast_error
+outlook = xf.skill.enso_outlook(index, error, observed=xf.skill.nino34(observed))
 table = outlook[["season", "mean", "la_nina", "neutral", "el_nino"]].to_dataframe()
 table.drop(columns="init").round(2)

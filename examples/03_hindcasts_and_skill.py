@@ -13,7 +13,7 @@ You will learn
 # Which model
 # -----------
 # The weights ``earthformer-enso-1981`` were trained on data up to 1981 and on nothing later. The sample record begins
-# in 1991, so no target below was seen in training, nor used to choose the weights.
+# in 1991, so no target below was seen in training.
 
 import xforecast as xf
 from xforecast import datasets

@@ -15,7 +15,7 @@ from xforecast.forecaster import Forecaster
 from xforecast.plot.style import date_words, pyplot
 from xforecast.registry import forecast, load
 
-__all__ = ["enso", "hindcast_error", "outlook_table"]
+__all__ = ["enso", "outlook_table"]
 
 MODEL = "earthformer-enso"
 BASE = ("1991", "2020")
@@ -48,7 +48,7 @@ def enso(folder: str | os.PathLike = "xforecast-demo", *, data: str | os.PathLik
     normal = climatology.climatology(ds[name], base)
     expected = climatology.anomaly(fc[name], normal)
     observed = skill.nino34(climatology.anomaly(ds[name], normal))
-    index, error = skill.nino34(expected), hindcast_error(forecaster)
+    index, error = skill.nino34(expected), forecaster.hindcast_error
     outlook = skill.enso_outlook(index, error=error, observed=observed)
     print(outlook_table(outlook, forecaster, fc, base))
     folder = Path(folder)
@@ -65,17 +65,6 @@ def _base(sst: xr.DataArray) -> tuple[str, str]:
     years = sst[find_axis(sst, "time")].dt.year
     first, last = int(years.min()), int(years.max())
     return BASE if first <= int(BASE[0]) and last >= int(BASE[1]) else (str(first), str(last))
-
-
-def hindcast_error(forecaster: Forecaster) -> xr.DataArray | None:
-    """Root-mean-square error of the Nino3.4 season means of past forecasts, by lead, from the card."""
-    errors = forecaster.card.get("hindcast_error")
-    if not errors:
-        return None
-    leads = [int(lead) for lead in errors]
-    return xr.DataArray(
-        list(errors.values()), [("lead", leads, {"units": "months"})], attrs={"units": "degC", "long_name": "RMSE"}
-    )
 
 
 def outlook_table(outlook: xr.Dataset, forecaster: Forecaster, fc: xr.Dataset, base: tuple[str, str]) -> str:

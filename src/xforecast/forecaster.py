@@ -103,6 +103,17 @@ class Forecaster:
         """Whether the model gives one answer only."""
         return not draws_samples(self.model)
 
+    @property
+    def hindcast_error(self) -> xr.DataArray | None:
+        """Root-mean-square error of past forecasts of an index by lead, if the card has it."""
+        errors = self.card.get("hindcast_error")
+        if not errors:
+            return None
+        leads = [int(lead) for lead in errors]
+        attrs = {"units": self.spec.target_variables[0].units, "long_name": "RMSE"}
+        note = {"comment": self.card["hindcast_note"]} if "hindcast_note" in self.card else {}
+        return xr.DataArray(list(errors.values()), [("lead", leads, {"units": "months"})], attrs=attrs | note)
+
     # -------------------------------------------------------------- labels in, labels out
 
     def forecast(
