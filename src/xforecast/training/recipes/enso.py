@@ -222,6 +222,7 @@ def _card(recipe: Recipe, entry: Recipe) -> dict[str, Any]:
 
 def _model_card(forecaster: Forecaster, recipe: Recipe) -> str:
     """The card for people, in Markdown."""
+    assert isinstance(forecaster.model, Ensemble)
     network = forecaster.model.networks[0]
     climatology = forecaster.spec.variables[0].climatology
     assert climatology is not None
