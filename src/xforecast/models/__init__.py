@@ -21,6 +21,7 @@ from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig
 from xforecast.models.baselines.linear_inverse import LinearInverseModel, LinearInverseModelConfig
 from xforecast.models.baselines.persistence import Persistence, PersistenceConfig
+from xforecast.models.baselines.radar_extrapolation import STEPS, Extrapolation, ExtrapolationConfig, STEPSConfig
 from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
 from xforecast.models.earthformer import (
     DecoderConfig,
@@ -39,6 +40,7 @@ from xforecast.models.unet import CuboidUNet, CuboidUNetConfig
 
 __all__ = [
     "MODELS",
+    "STEPS",
     "AdversarialAutoencoder",
     "AdversarialAutoencoderConfig",
     "Autoencoder",
@@ -58,6 +60,8 @@ __all__ = [
     "EncoderConfig",
     "Ensemble",
     "EnsembleConfig",
+    "Extrapolation",
+    "ExtrapolationConfig",
     "GlobalVectorConfig",
     "KnowledgeAlignment",
     "KnowledgeAlignmentConfig",
@@ -71,6 +75,7 @@ __all__ = [
     "PreDiffConfig",
     "Quirks",
     "RegionTotal",
+    "STEPSConfig",
     "StemConfig",
     "UpperBound",
     "build",
@@ -86,9 +91,11 @@ __all__ = [
 MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
     "Earthformer": (Earthformer, EarthformerConfig),
     "Ensemble": (Ensemble, EnsembleConfig),
+    "Extrapolation": (Extrapolation, ExtrapolationConfig),
     "LinearInverseModel": (LinearInverseModel, LinearInverseModelConfig),
     "Persistence": (Persistence, PersistenceConfig),
     "PreDiff": (PreDiff, PreDiffConfig),
+    "STEPS": (STEPS, STEPSConfig),
 }
 """Every model by name: its class and the class of its configuration."""
 

@@ -1,0 +1,76 @@
+"""Extrapolation and STEPS of radar rain: known motion, no rain, samples of their own."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from xforecast.errors import InvalidOption, MissingExtra
+from xforecast.models import build, describe
+from xforecast.models.baselines.radar_extrapolation import STEPS, Extrapolation, ExtrapolationConfig, STEPSConfig
+
+pytest.importorskip("pysteps")
+SIZE, SHIFT = 96, 3
+
+
+@pytest.fixture(scope="module")
+def moving():
+    """Showers that move 3 pixels a step to the right, (1, 12, height, width, 1)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE, : 2 * SIZE]
+    centres = np.stack([rng.uniform(5, SIZE - 5, 30), rng.uniform(0, 2 * SIZE, 30)], axis=1)
+    showers = [20 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 2 / rng.uniform(2, 5) ** 2) for cy, cx in centres]
+    field = np.where(np.sum(showers, 0) > 0.2, np.sum(showers, 0), 0)
+    frames = [field[:, SIZE // 2 + 10 - SHIFT * k :][:, :SIZE] for k in range(12)]
+    return torch.from_numpy(np.stack(frames)[None, ..., None].astype(np.float32))
+
+
+def draw(model, x, members, seed=0):
+    generators = [torch.Generator().manual_seed(seed + member) for member in members]
+    return model.sample(x, torch.zeros(len(members), dtype=torch.long), torch.tensor(members), generators)
+
+
+def test_uniform_motion_is_continued(moving):
+    forecast = Extrapolation(ExtrapolationConfig(history=4, horizon=4))(moving[:, :4])
+    inside = (slice(None), slice(None), slice(20, -20), slice(40, -20))
+    error = (forecast - moving[:, 4:8])[inside]
+    held = (moving[:, 3:4] - moving[:, 4:8])[inside]
+    assert torch.isfinite(error).all()
+    assert float(error.square().mean()) < 0.15 * float(held.square().mean())
+    assert torch.isnan(forecast[:, -1, :, 0]).any()  # where the rain came from is unknown
+
+
+def test_no_rain_stays_no_rain():
+    dry = torch.zeros(2, 3, 32, 32, 1)
+    assert float(Extrapolation(ExtrapolationConfig(history=3, horizon=2))(dry).abs().max()) == 0
+    assert float(draw(STEPS(STEPSConfig(history=3, horizon=2)), dry, [0]).abs().max()) == 0
+
+
+def test_a_sample_does_not_depend_on_the_others(moving):
+    model = STEPS(STEPSConfig(history=4, horizon=2, cascade_levels=4))
+    several, one = draw(model, moving[:, :4], [0, 1, 2]), draw(model, moving[:, :4], [2])
+    np.testing.assert_array_equal(several[2], one[0])
+    assert not np.array_equal(several[0], several[1], equal_nan=True)
+    assert bool((several.nan_to_num() >= 0).all())
+
+
+def test_it_is_built_again_from_its_description():
+    model = build(**describe(STEPS(STEPSConfig(history=4, horizon=2, kilometres=2.0))))
+    assert model.config.kilometres == 2.0
+
+
+@pytest.mark.parametrize(
+    "options", [{"history": 2}, {"threshold": 0.0}, {"kilometres": 0.0}, {"cascade_levels": 1}, {"minutes": -5.0}]
+)
+def test_options_that_cannot_be(options):
+    with pytest.raises(InvalidOption, match=next(iter(options))):
+        STEPSConfig(**{"history": 3, "horizon": 2, **options})
+
+
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pysteps", None)
+    with pytest.raises(MissingExtra, match="pysteps"):
+        Extrapolation(ExtrapolationConfig(history=3, horizon=1))
