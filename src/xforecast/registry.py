@@ -180,8 +180,8 @@ def forecast(
     >>> time = xr.date_range("2020-01", periods=12, freq="MS")
     >>> lat, lon = np.arange(-30, 31, 5), np.arange(20, 301, 5)
     >>> sst = xr.DataArray(
-    ...     np.full((12, 13, 57), 300.0), [("time", time), ("lat", lat), ("lon", lon)], name="sst",
-    ...     attrs={"standard_name": "sea_surface_temperature", "units": "K"},
+    ...     np.full((12, 13, 57), 0.5), [("time", time), ("lat", lat), ("lon", lon)], name="sst",
+    ...     attrs={"standard_name": "sea_surface_temperature_anomaly", "units": "K"},
     ... )
     >>> fc = xf.forecast(sst, "earthformer-enso", horizon=3)
     >>> fc.sst.sizes["lead"], fc.sst.attrs["units"]

