@@ -19,6 +19,7 @@ EXTRAS = {
     "train": ("lightning",),
     "data": ("pooch", "h5py"),
     "regrid": ("xarray-regrid",),
+    "pysteps": ("pysteps", "opencv-python-headless"),
     "zarr": ("zarr",),
     "distributed": ("distributed",),
 }

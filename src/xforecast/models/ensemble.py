@@ -89,6 +89,11 @@ class Ensemble(nn.Module):
         self.size = config.size
         self.networks = nn.ModuleList(build(config.model, config.config) for _ in range(config.size))
 
+    @property
+    def summary(self) -> str:
+        """What it consists of, such as "4 Earthformer"."""
+        return f"{self.size} {self.config.model}"
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mean forecast of the networks, (batch, horizon, height, width, channel)."""
         return torch.stack([network(x) for network in self.networks]).mean(dim=0)
