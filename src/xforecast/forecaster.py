@@ -465,15 +465,14 @@ def _identity(model: torch.nn.Module) -> dict[str, Any]:
 
 
 def normalise(x: np.ndarray, spec: DataSpec) -> np.ndarray:
-    """What the network sees: missing values filled, variables normalised, float32, a new array."""
+    """What the network sees: missing values filled, variables transformed and normalised, float32, a new array."""
     out = np.array(x, dtype=np.float32, order="C")
     for channel, variable in enumerate(spec.variables):
         values = out[..., channel]
         _fill(values, variable)
         if spec.mask is not None and isinstance(variable.fill, float | int):
             values[..., ~spec.mask] = variable.fill
-        values -= variable.offset
-        values /= variable.scale
+        values[...] = variable.to_network(values)
     return out
 
 
@@ -496,7 +495,7 @@ def _fill(values: np.ndarray, variable: Variable) -> None:
         values.reshape(-1, *values.shape[-2:]), missing.reshape(-1, *values.shape[-2:]), strict=True
     ):
         if holes.all():
-            field[...] = variable.offset
+            field[...] = variable.to_physical(np.zeros(()))
         elif holes.any():
             rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
             field[...] = field[rows, columns]
@@ -508,8 +507,7 @@ def restore(network_out: np.ndarray, x: np.ndarray, spec: DataSpec) -> np.ndarra
     names = [variable.name for variable in spec.variables]
     for channel, variable in enumerate(spec.target_variables):
         values = out[..., channel]
-        values *= variable.scale
-        values += variable.offset
+        values[...] = variable.to_physical(values)
         absent = np.isnan(x[..., names.index(variable.name)]).all(axis=1)
         if spec.mask is not None:
             absent |= ~spec.mask

@@ -7,8 +7,9 @@ reads it to check and repair a Dataset, `windows` to lay out arrays, the forecas
 from __future__ import annotations
 
 import base64
+import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from typing import Any
@@ -18,10 +19,54 @@ import numpy as np
 from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.timestep import TimeStep
 
-__all__ = ["Climatology", "DataSpec", "Grid", "Variable"]
+__all__ = ["TRANSFORMS", "Climatology", "DataSpec", "Grid", "Transform", "Variable"]
 
 CALENDAR_CHANNELS = {"annual": 2, "diurnal": 2}
 GRID_KINDS = ("latlon", "projected", "pixel")
+
+
+# ------------------------------------------------------------------ transforms of skewed variables
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A map of a skewed variable to one that is nearly symmetric, and back.
+
+    Parameters
+    ----------
+    forward, inverse : callable
+        Of values, the transform's scale and the library of the values (numpy or torch). What is below the floor goes
+        to the floor.
+    formula : str
+        For people, with a place for the scale.
+    """
+
+    forward: Callable[[Any, float, Any], Any]
+    inverse: Callable[[Any, float, Any], Any]
+    formula: str
+
+
+TRANSFORMS = {
+    "log1p": Transform(
+        lambda values, scale, library: library.log1p(library.clip(values, 0, None) / scale),
+        lambda values, scale, library: scale * library.expm1(library.clip(values, 0, None)),
+        "log(1 + value / {scale:g})",
+    ),
+    "decibel": Transform(
+        lambda values, scale, library: 10 * library.log10(library.clip(values, scale, None) / scale),
+        lambda values, scale, library: library.where(values > 0, scale * 10 ** (values / 10), 0 * values),
+        "10 log10(value / {scale:g}), 0 below",
+    ),
+}
+"""Transforms by name. ``"log1p"``: log(1 + value / scale), negative values counting as 0, so that rates keep apart on
+both sides of the scale. ``"decibel"``: 10 log10(value / scale), where all values up to the scale are one, and come back
+as 0."""
+
+
+def _library(values: Any) -> Any:
+    """numpy, or the library of a tensor."""
+    name = type(values).__module__.partition(".")[0]
+    return np if name in ("numpy", "builtins") else importlib.import_module(name)
 
 
 # ------------------------------------------------------------------ arrays in JSON
@@ -119,7 +164,11 @@ class Variable:
     long_name : str
         For people.
     offset, scale : float
-        Normalisation: the network sees ``(value - offset) / scale``.
+        Normalisation: the network sees ``(value - offset) / scale``, of the transformed value if there is a transform.
+    transform : str, optional
+        A name in `TRANSFORMS`, for a skewed variable such as rain rate.
+    transform_scale : float
+        The transform's scale, in ``units``.
     climatology : Climatology, optional
         When given, the network sees anomalies from it; absolute data have it removed on the way in
         and added on the way out.
@@ -135,6 +184,11 @@ class Variable:
     --------
     >>> Variable("sst", "degC", ["sea_surface_temperature"], offset=20.0, scale=5.0)
     Variable(sst [degC], standard name sea_surface_temperature)
+    >>> rain = Variable("rain", "mm/h", transform="log1p", transform_scale=0.5, scale=2.0)
+    >>> rain
+    Variable(rain [mm/h], log(1 + value / 0.5))
+    >>> rain.to_physical(rain.to_network(np.array([0.0, 0.5, 20.0]))).round(6).tolist()
+    [0.0, 0.5, 20.0]
     """
 
     name: str
@@ -148,6 +202,8 @@ class Variable:
     fill: float | str | None = None
     valid_range: tuple[float, float] | None = None
     statistics: tuple[float, float] | None = None
+    transform: str | None = None
+    transform_scale: float = 1.0
 
     def __post_init__(self):
         for sequence in ("standard_names", "aliases"):
@@ -159,6 +215,42 @@ class Variable:
             raise InvalidOption(f"scale of {self.name!r}", self.scale, "a finite number other than 0")
         if isinstance(self.fill, str) and self.fill != "nearest":
             raise InvalidOption(f"fill of {self.name!r}", self.fill, "a number, 'nearest' or None")
+        self._check_transform()
+
+    def _check_transform(self):
+        if self.transform is None:
+            return
+        if self.transform not in TRANSFORMS:
+            raise InvalidOption(
+                f"transform of {self.name!r}", self.transform, f"one of {', '.join(TRANSFORMS)}, or None"
+            )
+        if not (self.transform_scale > 0 and np.isfinite(self.transform_scale)):
+            wanted = f"a positive number in {self.units}"
+            raise InvalidOption(f"transform_scale of {self.name!r}", self.transform_scale, wanted)
+        if self.climatology is not None:
+            raise InvalidOption(
+                f"transform of {self.name!r}", self.transform, "none for a variable with a climatology",
+                "anomalies have either sign; leave one of the two out",
+            )  # fmt: skip
+
+    def to_network(self, values: Any) -> Any:
+        """What the network sees of values in ``units``: transformed, then normalised.
+
+        Parameters
+        ----------
+        values : numpy.ndarray or torch.Tensor
+            Any shape; missing values stay missing.
+        """
+        if self.transform is not None:
+            values = TRANSFORMS[self.transform].forward(values, self.transform_scale, _library(values))
+        return (values - self.offset) / self.scale
+
+    def to_physical(self, values: Any) -> Any:
+        """Values in ``units`` of what the network gave, the inverse of `to_network`; tensors keep their gradient."""
+        values = values * self.scale + self.offset
+        if self.transform is None:
+            return values
+        return TRANSFORMS[self.transform].inverse(values, self.transform_scale, _library(values))
 
     @property
     def anomaly(self) -> bool:
@@ -180,7 +272,8 @@ class Variable:
     def __repr__(self) -> str:
         known_as = f", standard name {self.standard_names[0]}" if self.standard_names else ""
         anomaly = f", anomaly from {'-'.join(self.climatology.base)}" if self.climatology else ""
-        return f"Variable({self.name} [{self.units}]{known_as}{anomaly})"
+        formula = TRANSFORMS[self.transform].formula.format(scale=self.transform_scale) if self.transform else ""
+        return f"Variable({self.name} [{self.units}]{known_as}{anomaly}{f', {formula}' if formula else ''})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -387,6 +480,26 @@ class DataSpec:
             if variable.name == name:
                 return variable
         raise KeyError(name)
+
+    def to_physical(self, values: Any) -> Any:
+        """Targets in their units from what the network gives.
+
+        Parameters
+        ----------
+        values : numpy.ndarray or torch.Tensor
+            Shape (..., target), as the network gives them; tensors keep their gradient, so that a quantity of the
+            physical field can guide or train a network.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            A new one, of the same shape.
+        """
+        if values.shape[-1] != len(self.targets):
+            found = tuple(values.shape)
+            raise InvalidOption("shape of the values", found, f"a last axis of the targets {', '.join(self.targets)}")
+        fields = [variable.to_physical(values[..., place]) for place, variable in enumerate(self.target_variables)]
+        return _library(values).stack(fields, -1)
 
     def replace(self, **changes) -> DataSpec:
         """A copy with some fields changed."""

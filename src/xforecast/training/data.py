@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ def make_spec(
     targets: Sequence[str] | None = None,
     base: tuple[str, str] | None = None,
     calendar: Sequence[str] = (),
+    transform: str | tuple[str, float] | Mapping[str, str | tuple[str, float]] | None = None,
     train: slice | None = None,
 ) -> DataSpec:
     """The specification that describes a Dataset.
@@ -49,6 +51,9 @@ def make_spec(
         Base period of a climatology; with it the network sees anomalies.
     calendar : sequence of {"annual", "diurnal"}
         Cycles to give to the network.
+    transform : str, tuple or mapping, optional
+        For skewed variables such as rain rate: a name in `xforecast.spec.TRANSFORMS`, or a name and its scale in the
+        variable's units, such as ``("log1p", 0.5)``; for all variables or, in a mapping, by name.
     train : slice, optional
         The training period; statistics come from it alone.
 
@@ -68,7 +73,8 @@ def make_spec(
         raise InvalidOption("ds", f"{len(times)} time steps", f"at least {history + horizon}")
     period = ds if train is None else ds.sel({dims["time"]: train})
     names.sort(key=lambda name: name not in (targets or names))  # targets first, as the models have it
-    described = [_describe(ds[name], period[name], dims, base) for name in names]
+    transforms = _transforms(transform, names)
+    described = [_describe(ds[name], period[name], dims, base, transforms.get(name)) for name in names]
     mask = np.ones([ds.sizes[dims["y"]], ds.sizes[dims["x"]]], bool)
     for name in targets or names:
         valid = period[name].notnull().any([dims["time"]])
@@ -105,7 +111,20 @@ def _axes(array: xr.DataArray) -> dict[str, Hashable]:
     return {axis: dim for axis, dim in dims.items() if dim is not None}
 
 
-def _describe(array: xr.DataArray, period: xr.DataArray, dims: Mapping[str, Hashable], base) -> Variable:
+def _transforms(transform: Any, names: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """Name and scale of the transform of every variable that has one."""
+    chosen = dict(transform) if isinstance(transform, Mapping) else dict.fromkeys(names if transform else (), transform)
+    if unknown := sorted(set(chosen) - set(names)):
+        raise InvalidOption("transform", unknown, f"names among {', '.join(names)}")
+    pairs = {name: (entry, 1.0) if isinstance(entry, str) else tuple(entry) for name, entry in chosen.items()}
+    if odd := [entry for entry in pairs.values() if len(entry) != 2]:
+        raise InvalidOption("transform", odd[0], "a name, or a name and its scale, such as ('log1p', 0.5)")
+    return pairs
+
+
+def _describe(
+    array: xr.DataArray, period: xr.DataArray, dims: Mapping[str, Hashable], base, transform: tuple[str, float] | None
+) -> Variable:
     cycle = None
     if base is not None and not is_anomaly(array, str(array.name)):
         monthly = climatology(array, base).transpose("month", dims["y"], dims["x"], ...)
@@ -119,7 +138,7 @@ def _describe(array: xr.DataArray, period: xr.DataArray, dims: Mapping[str, Hash
         raise InvalidOption(f"variable {array.name!r}", f"{mean:g} everywhere", "values that vary", "leave it out")
     standard_name = array.attrs.get("standard_name")
     anomalies = cycle is not None
-    return Variable(
+    variable = Variable(
         name=str(array.name),
         units=str(array.attrs.get("units", "1")),
         standard_names=[standard_name] if standard_name else [],
@@ -130,6 +149,15 @@ def _describe(array: xr.DataArray, period: xr.DataArray, dims: Mapping[str, Hash
         fill=(0.0 if anomalies else mean) if bool(array.isnull().any()) else None,
         statistics=(mean, deviation),
     )
+    return variable if transform is None else _transformed(variable, period, *transform)
+
+
+def _transformed(variable: Variable, period: xr.DataArray, transform: str, scale: float) -> Variable:
+    """The variable with a transform, normalised by the statistics of the transformed values; missing values are 0."""
+    bare = replace(variable, offset=0.0, scale=1.0, transform=transform, transform_scale=scale)
+    values = bare.to_network(period.values)
+    fill = None if variable.fill is None else 0.0
+    return replace(bare, offset=float(np.nanmean(values)), scale=float(np.nanstd(values)), fill=fill)
 
 
 def _grid(ds: xr.Dataset, dims: Mapping[str, Hashable]) -> Grid:
@@ -229,9 +257,8 @@ def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None,
     raw = np.concatenate([raw, *(np.broadcast_to(wave[:, None, None, None], shape) for wave in waves)], axis=-1)
     series = normalise(raw[None].astype(np.float32), spec)[0]
     names = [variable.name for variable in spec.variables]
-    truth = np.stack(
-        [(raw[..., names.index(v.name)] - v.offset) / v.scale for v in spec.target_variables], axis=-1
-    ).astype(np.float32)
+    truth = np.stack([v.to_network(raw[..., names.index(v.name)]) for v in spec.target_variables], axis=-1)
+    truth = truth.astype(np.float32)
     if spec.mask is not None:
         truth[:, ~spec.mask] = np.nan
     numbers = spec.step.numbers(times)
