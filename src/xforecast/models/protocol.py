@@ -36,6 +36,9 @@ __all__ = [
 class ForecastModel(Protocol):
     """What training and forecasting ask of a model.
 
+    A model whose loss changes in the course of a training has a method ``at_step(step, total)`` too; the training
+    calls it before each optimiser step, counted from 0.
+
     Attributes
     ----------
     config : Config

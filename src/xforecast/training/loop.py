@@ -46,6 +46,8 @@ class _Learner(lightning.LightningModule):
         torch.manual_seed(_epoch_seed(self.options.seed, self.passes()))
 
     def training_step(self, batch, index):
+        if hasattr(self.model, "at_step"):
+            self.model.at_step(self.global_step, self.total)  # type: ignore[operator]
         loss = self._loss(batch)
         if not torch.isfinite(loss):
             raise TrainingError(
