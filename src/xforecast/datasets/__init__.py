@@ -12,11 +12,13 @@ from xforecast.datasets.radar import (
     vil_from_vil_code,
 )
 from xforecast.datasets.samples import list_samples, sample
+from xforecast.datasets.sequences import as_record
 from xforecast.datasets.sevir import sevir, sevir_lr
 from xforecast.datasets.sevir_windows import downsample, sevir_event, sevir_sequences
 
 __all__ = [
     "NBody",
+    "as_record",
     "downsample",
     "hadisst",
     "icar_enso",

@@ -1,0 +1,72 @@
+"""Separate sequences as one record, on which forecasters are trained and started."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from xforecast.errors import InvalidOption
+
+__all__ = ["as_record"]
+
+EPOCH = np.datetime64("2000-01-01", "ns")
+
+
+def as_record(ds: xr.Dataset, sequence: str = "sequence", time: str = "time") -> xr.Dataset:
+    """Sequences one after the other on a single time axis, with a gap of one step after each.
+
+    No window of `xforecast.fit` and no start of a forecast reaches across a gap. The dates are nominal; step k of
+    sequence n lies n (steps + 1) + k steps after the first of January 2000.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        With the two dimensions, such as from `nbody_mnist` or `sevir_sequences`.
+    sequence, time : str
+        Their names. The steps are regular timedeltas, dates, or, without a coordinate, a minute apart.
+
+    Returns
+    -------
+    xarray.Dataset
+        Without ``sequence`` as a dimension; the number of the sequence is a coordinate along ``time``.
+
+    Raises
+    ------
+    InvalidOption
+        A dimension is missing.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"rain": (("sequence", "time", "y", "x"), np.zeros((2, 3, 4, 4)))})
+    >>> record = as_record(ds)
+    >>> record.rain.sizes["time"], record.time.dt.minute.values.tolist()
+    (6, [0, 1, 2, 4, 5, 6])
+    """
+    for dim in (sequence, time):
+        if dim not in ds.dims:
+            raise InvalidOption("ds", dict(ds.sizes), f"a dimension {dim!r}")
+    count, length = ds.sizes[sequence], ds.sizes[time]
+    step = _step(ds, time)
+    places = np.arange(count)[:, None] * (length + 1) + np.arange(length)
+    varying = [name for name, array in ds.variables.items() if {sequence, time} & set(array.dims)]
+    fields = {name: _joined(ds[name], sequence, time) for name in varying if {sequence, time} <= set(ds[name].dims)}
+    kept = ds.drop_vars(varying)
+    stamps = ("time", EPOCH + places.ravel() * step, {"standard_name": "time", "long_name": "nominal time"})
+    numbers = ("time", np.repeat(np.arange(count), length), {"long_name": "number of the sequence"})
+    return kept.assign(fields).assign_coords(time=stamps, **{sequence: numbers})
+
+
+def _joined(array: xr.DataArray, sequence: str, time: str) -> xr.Variable:
+    """Both dimensions as one, the sequence varying slowest."""
+    whole = array.variable.transpose(sequence, time, ...)
+    shape = (whole.shape[0] * whole.shape[1], *whole.shape[2:])
+    return xr.Variable(("time", *whole.dims[2:]), whole.data.reshape(shape), array.attrs)
+
+
+def _step(ds: xr.Dataset, time: str) -> np.timedelta64:
+    if time not in ds.coords or ds.sizes[time] < 2 or ds[time].dtype.kind not in "mM":
+        return np.timedelta64(1, "m").astype("timedelta64[ns]")
+    steps = np.unique(np.diff(ds[time].values))
+    if len(steps) > 1:
+        raise InvalidOption(time, f"steps from {steps.min()} to {steps.max()}", "regular steps")
+    return steps[0].astype("timedelta64[ns]")

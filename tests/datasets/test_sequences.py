@@ -1,0 +1,52 @@
+"""Sequences as one record: nothing is lost, no window crosses a gap, and it stays lazy."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import xforecast as xf
+from xforecast.datasets import as_record
+from xforecast.errors import InvalidOption
+
+
+def sequences(count=3, length=5, step=np.timedelta64(5, "m")):
+    values = np.arange(count * length * 4.0).reshape(count, length, 2, 2)
+    return xr.Dataset(
+        {"rain": (("sequence", "time", "y", "x"), values, {"units": "mm/h"})},
+        coords={"time": np.arange(length) * step.astype("timedelta64[ns]"), "event": ("sequence", np.arange(count))},
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5), st.integers(2, 6))
+def test_every_frame_is_there_once_and_in_order(count, length):
+    ds = sequences(count, length)
+    record = as_record(ds)
+    np.testing.assert_array_equal(record.rain.values.reshape(ds.rain.shape), ds.rain)
+    np.testing.assert_array_equal(record.sequence.values, np.repeat(np.arange(count), length))
+    steps = np.diff(record.time.values) / np.timedelta64(5, "m")
+    assert sorted(set(steps)) == ([1.0, 2.0] if count > 1 else [1.0])
+    assert (steps == 2).sum() == count - 1
+
+
+def test_no_window_reaches_across_a_gap():
+    record = as_record(sequences(4, 5))
+    forecaster = xf.fit(record, "Persistence", history=2, horizon=2, valid=None)
+    ends = record.time.values.reshape(4, 5)[:, 2]
+    assert forecaster.forecast(record, init=list(ends)).sizes["init"] == 4
+    with pytest.raises(xf.errors.SpecMismatch):
+        forecaster.forecast(record, init=record.time.values[5])
+
+
+def test_lazy_stays_lazy_and_dimensions_are_required():
+    record = as_record(sequences().chunk(sequence=1))
+    assert record.rain.chunks is not None
+    with pytest.raises(InvalidOption, match="event"):
+        as_record(sequences(), sequence="event_id")
+    uneven = sequences().assign_coords(
+        time=np.array([0, 1, 2, 4, 9]) * np.timedelta64(1, "s").astype("timedelta64[ns]")
+    )
+    with pytest.raises(InvalidOption, match="regular"):
+        as_record(uneven)
