@@ -11,11 +11,14 @@ from xforecast.datasets import as_record
 from xforecast.errors import InvalidOption
 
 
-def sequences(count=3, length=5, step=np.timedelta64(5, "m")):
+STEP = np.timedelta64(5, "m").astype("timedelta64[ns]")
+
+
+def sequences(count=3, length=5):
     values = np.arange(count * length * 4.0).reshape(count, length, 2, 2)
     return xr.Dataset(
         {"rain": (("sequence", "time", "y", "x"), values, {"units": "mm/h"})},
-        coords={"time": np.arange(length) * step.astype("timedelta64[ns]"), "event": ("sequence", np.arange(count))},
+        coords={"time": np.arange(length) * STEP, "event": ("sequence", np.arange(count))},
     )
 
 
