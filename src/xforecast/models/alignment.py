@@ -34,6 +34,10 @@ class KnowledgeAlignmentConfig(LatentConfig):
         Estimate them for this many last frames only.
     functional : str
         Name of what is estimated. A constraint of that name is applied through this network.
+    output_mean, output_deviation : float
+        Of the functional in the training data: the network works on departures in units of the deviation.
+    strength : float
+        Default strength of guidance by this network, for distances in units of the deviation.
 
     Examples
     --------
@@ -48,10 +52,15 @@ class KnowledgeAlignmentConfig(LatentConfig):
     per_frame: bool = True
     output_frames: int | None = None
     functional: str = "mean_intensity"
+    output_mean: float = 0.0
+    output_deviation: float = 1.0
+    strength: float = 50.0
 
     def validate(self) -> None:
         check_positive("horizon, output_channels", self.horizon, self.output_channels)
         super().validate()
+        if not self.output_deviation > 0:
+            raise InvalidOption("output_deviation", self.output_deviation, "a positive number")
         if self.output_frames is not None:
             check_positive("output_frames", self.output_frames)
             if not self.per_frame or self.output_frames > self.grids[-1][0]:
@@ -151,17 +160,21 @@ class KnowledgeAlignment(nn.Module):
         memory, vectors = self.encoder(self.position(self.stem(x)), self.time_embedding(t), vectors)
         features = memory[-1]
         if not config.per_frame:
-            return self.readout(_tokens(features.flatten(1, 3), vectors))
+            return self._in_units(self.readout(_tokens(features.flatten(1, 3), vectors)))
         frames = config.estimated_frames
         if vectors is not None:
             # The original pairs frames, which it lists sample by sample, with vectors that it lists frame by frame.
             tiled = config.quirks.tiled_global_vectors
             vectors = vectors.repeat(frames, 1, 1) if tiled else vectors.repeat_interleave(frames, dim=0)
         tokens = _tokens(features[:, -frames:].flatten(0, 1).flatten(1, 2), vectors)
-        return self.readout(tokens).unflatten(0, (len(x), frames))
+        return self._in_units(self.readout(tokens).unflatten(0, (len(x), frames)))
+
+    def _in_units(self, departure: torch.Tensor) -> torch.Tensor:
+        """The functional itself from its normalised departure."""
+        return self.config.output_mean + self.config.output_deviation * departure
 
     def loss(self, z: torch.Tensor, t: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Mean squared error of the estimate from noisy latents `z` at steps `t`.
+        """Mean squared error of the normalised estimate from noisy latents `z` at steps `t`.
 
         Parameters
         ----------
@@ -175,7 +188,7 @@ class KnowledgeAlignment(nn.Module):
             target = target[..., None]
         if estimate.shape != target.shape:
             raise InvalidOption("shape of the functional", tuple(target.shape), f"{tuple(estimate.shape)}")
-        return (estimate - target).square().mean()
+        return ((estimate - target) / self.config.output_deviation).square().mean()
 
 
 def _tokens(x_NLC: torch.Tensor, vectors_NKC: torch.Tensor | None) -> torch.Tensor:

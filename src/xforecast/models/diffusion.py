@@ -251,6 +251,8 @@ def warming_average(
     """
 
     def average(averaged: torch.Tensor, weights: torch.Tensor, updates: int | torch.Tensor) -> torch.Tensor:
+        if not averaged.is_floating_point():  # tables of indices
+            return weights
         n = float(updates)
         return torch.lerp(weights, averaged, min(decay, (1 + n) / (10 + n)))
 

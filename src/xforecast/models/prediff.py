@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
+from xforecast.models.adversarial import AdversarialAutoencoder, AdversarialAutoencoderConfig
 from xforecast.models.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
 from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig
 from xforecast.models.diffusion import PREDICTIONS, DiffusionLoss, NoiseSchedule
 from xforecast.models.guidance import Constraint, DecoderGuidance, NetworkGuidance, residual_of, violation
 from xforecast.models.protocol import Config, check_choice, check_shape
 from xforecast.models.samplers import Denoiser, row_noise, sample
-from xforecast.models.unet import CuboidUNet, CuboidUNetConfig
+from xforecast.models.unet import LATENT_BLOCK, CuboidUNet, CuboidUNetConfig
 
 __all__ = ["PreDiff", "PreDiffConfig", "SamplingReport", "TrainingStage"]
 
@@ -24,8 +25,10 @@ FRAMES_AT_ONCE = 16
 """Frames that the autoencoder takes at a time in sampling."""
 
 GUIDANCES = ("auto", "network", "decoder")
-STRENGTHS = {"network": 50.0, "decoder": 1.0}
-"""Default strength of each way of guidance."""
+DECODER_STRENGTH = 1.0
+OWN_NETWORK_STRENGTH = 5.0
+"""Default strength of guidance by an alignment network that works on normalised departures, as :meth:`PreDiff.stage`
+makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,27 @@ class PreDiffConfig(Config):
     def horizon(self) -> int:
         """Number of frames that come out."""
         return self.denoiser.horizon
+
+    @classmethod
+    def of_size(cls, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
+        """A model of moderate size, about two million parameters, to train on data of one's own.
+
+        Examples
+        --------
+        >>> PreDiffConfig.of_size(history=4, horizon=3, grid=(64, 64)).denoiser.channels
+        16
+        """
+        autoencoder = AutoencoderConfig(
+            input_channels=channels, output_channels=channels, level_channels=(16, 32, 64), latent_channels=16,
+            norm_groups=8, blocks_per_level=1, kl_weight=1e-4, reduction="mean",
+        )  # fmt: skip
+        denoiser = CuboidUNetConfig(
+            history=history, horizon=horizon, grid=autoencoder.latent_grid(grid),
+            channels=autoencoder.latent_channels, base_channels=48, depths=(1, 1),
+            block=replace(LATENT_BLOCK, attention_dropout=0.0, projection_dropout=0.0, feed_forward_dropout=0.0),
+        )  # fmt: skip
+        loss = DiffusionLoss(learned_uncertainty=False)
+        return cls(autoencoder=autoencoder, denoiser=denoiser, loss=loss, grid=grid)
 
     def fitted(self, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
         """The same model for data of another size."""
@@ -212,6 +236,10 @@ class PreDiff(nn.Module):
         """Frames of latents, the inverse of :meth:`encode`; not clipped to the range of the data."""
         return self.autoencoder.decode(z / self.config.latent_scale, grid=self.config.frame_grid, chunk=chunk)
 
+    def set_latent_scale(self, scale: float) -> None:
+        """Make `scale` the `latent_scale` of the model and of its configuration."""
+        self.config = replace(self.config, latent_scale=scale)
+
     @torch.no_grad()
     def estimate_latent_scale(self, frames: torch.Tensor, *, chunk: int | None = FRAMES_AT_ONCE) -> float:
         """One over the standard deviation of the latents of `frames`: what `latent_scale` should be (Rombach 2022)."""
@@ -295,16 +323,27 @@ class PreDiff(nn.Module):
         z = self.config.schedule.add_noise(clean, t, torch.randn_like(clean))
         return alignment.loss(z, t.to(z.device), target)
 
-    def stage(self, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None) -> TrainingStage:
+    stages = ("autoencoder", "denoiser", "alignment")
+    optional_stages = ("alignment",)
+    """Trainings in order; the last only for a functional that one wants to control."""
+
+    def stage(
+        self, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None, **options: Any
+    ) -> TrainingStage:
         """One of the three trainings, each with its own ``loss(x, y, weight)`` and parameters, to be done in order.
 
         Parameters
         ----------
         part : {"autoencoder", "denoiser", "alignment"}
-        functional : callable, optional
-            Of the clean frames; what the alignment network learns to estimate.
+        functional, **options
+            Those of :class:`TrainingStage`.
         """
-        return TrainingStage(self, part, functional)
+        return TrainingStage(self, part, functional, **options)
+
+    def add_alignment(self, config: KnowledgeAlignmentConfig) -> None:
+        """Have a new alignment network, in place of one that there may be."""
+        self.config = replace(self.config, alignment=config)
+        self.alignment = KnowledgeAlignment(config)
 
     def _draw_latent(self, y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         return self.config.latent_scale * self.autoencoder.encode(_filled(y, weight)).sample()
@@ -375,7 +414,8 @@ class PreDiff(nn.Module):
         constraint : Constraint or callable, optional
             What the samples shall obey.
         strength : float, optional
-            How hard to pull; by default the constraint's, else 50 for the alignment network and 1 for the decoder.
+            How hard to pull; by default the constraint's, else that of the alignment network (50 for the published
+            one), in standard deviations of what it estimates, or 1 for the decoder.
         guidance : {"auto", "network", "decoder"}
             Apply the constraint through the alignment network or through the decoder. "auto" takes the network if it
             was trained on the functional of the constraint's name.
@@ -447,7 +487,7 @@ class PreDiff(nn.Module):
         if strength is None:
             strength = getattr(constraint, "strength", None)
         if strength is None:
-            strength = STRENGTHS[guidance]
+            strength = self._alignment().config.strength if guidance == "network" else DECODER_STRENGTH
         if strength == 0:
             return None
         if guidance == "decoder":
@@ -458,7 +498,9 @@ class PreDiff(nn.Module):
             )  # fmt: skip
         if not hasattr(constraint, "compare"):
             raise InvalidOption("constraint", constraint, "a method compare(values) for use with the network")
-        return NetworkGuidance(denoise, self.config.schedule, self._alignment(), constraint.compare, strength)
+        network = self._alignment()
+        pull = strength / network.config.output_deviation
+        return NetworkGuidance(denoise, self.config.schedule, network, constraint.compare, pull)
 
     def _decoded(self, constraint: Any, chunk: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
         """What the constraint's residual is of, from a clean latent."""
@@ -473,6 +515,9 @@ class PreDiff(nn.Module):
         return SamplingReport(violation(residual), trace)
 
 
+PREVIEW_FRAMES = 4
+
+
 class TrainingStage(nn.Module):
     """One part of a :class:`PreDiff` to be trained, the others being held: what any training loop asks of a model.
 
@@ -483,7 +528,20 @@ class TrainingStage(nn.Module):
     model : PreDiff
     part : {"autoencoder", "denoiser", "alignment"}
     functional : callable, optional
-        For the alignment network.
+        Of the clean frames; what the alignment network learns to estimate. From (batch, time, height, width, channel)
+        to (batch, time, numbers), or (batch, numbers) of the whole sequence.
+    name : str, optional
+        Of the functional: constraints of that name are applied through the network. Left out, the network is that of
+        the configuration.
+    network : KnowledgeAlignmentConfig, optional
+        Of a new alignment network; by default half as wide as the denoiser.
+    adversary : AdversarialAutoencoderConfig or mapping, optional
+        For the autoencoder: train it against an adversary with these options.
+
+    Attributes
+    ----------
+    training_options : dict
+        What training should do for this part, if nothing else is asked for.
 
     Examples
     --------
@@ -498,17 +556,55 @@ class TrainingStage(nn.Module):
     True
     """
 
-    def __init__(self, model: PreDiff, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None):
+    def __init__(
+        self,
+        model: PreDiff,
+        part: str,
+        functional: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        *,
+        name: str | None = None,
+        network: KnowledgeAlignmentConfig | None = None,
+        adversary: AdversarialAutoencoderConfig | Mapping[str, Any] | None = None,
+    ):
         super().__init__()
-        check_choice("part", part, ("autoencoder", "denoiser", "alignment"))
+        check_choice("part", part, PreDiff.stages)
         if part == "alignment":
-            model._alignment()
             if functional is None:
                 raise InvalidOption("functional", None, "the function of the frames that the network shall estimate")
+            if name is not None:
+                known = model.config.alignment
+                if network is None and known is not None and known.functional == name:
+                    network = known
+                model.add_alignment(network or _alignment_config(model.config, functional, name))
+            model._alignment()
+        if adversary is not None and part != "autoencoder":
+            raise InvalidOption("adversary", adversary, f"none for the {part}", "give it to the stage 'autoencoder'")
         self.part, self.functional, self.config = part, functional, model.config
+        self.training_options = {"average": 0.999} if part == "denoiser" else {}
         self.network = getattr(model, part)
+        if adversary is not None:
+            self.network = _opposed(model.autoencoder, adversary)
         self.logvar = model.logvar if part == "denoiser" else None
         self._whole = (model,)  # in a tuple, so that its other parts are no part of this module
+
+    def prepare(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """Settle what the data decide before the part is trained: the scale of latents, the spread of a functional.
+
+        Parameters
+        ----------
+        x : Tensor, (batch, history, height, width, channel)
+        y : Tensor, (batch, horizon, height, width, channel)
+            Some pairs of the training data; missing values of `y` are NaN.
+        """
+        (model,) = self._whole
+        if self.part == "denoiser":
+            model.set_latent_scale(model.estimate_latent_scale(x.flatten(0, 1)[:, None]))
+        elif self.part == "alignment" and self.functional is not None:
+            values = self.functional(torch.nan_to_num(y)).float()
+            deviation = float(values.std()) or 1.0
+            config = replace(model._alignment().config, output_mean=float(values.mean()), output_deviation=deviation)
+            model.config = replace(model.config, alignment=config)
+            model._alignment().config = config
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Forecast of the whole model."""
@@ -533,12 +629,63 @@ class TrainingStage(nn.Module):
         frames = torch.cat([x, _filled(y, weight)], dim=1)
         if weight is not None:
             weight = torch.cat([torch.ones_like(x), weight.expand_as(y)], dim=1)
-        return model.autoencoder.loss(frames, weight=weight)
+        # Without gradients an adversary has no weight; what is monitored is the error alone.
+        network = self.network if self.training else model.autoencoder
+        return network.loss(frames, weight=weight)
+
+    @torch.no_grad()
+    def preview(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the part makes of one pair as it is now, to look at during training.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``observed`` and ``made`` frames, or the functional of both for the alignment network.
+        """
+        (model,) = self._whole
+        y = torch.nan_to_num(y)
+        if self.part == "autoencoder":
+            return {"observed": y[:, :PREVIEW_FRAMES], "made": model.autoencoder(y[:, :PREVIEW_FRAMES])}
+        if self.part == "denoiser":
+            return {"history": x, "observed": y, "made": model(x)}
+        assert self.functional is not None
+        t = torch.zeros(len(y), dtype=torch.long, device=y.device)
+        return {"observed": self.functional(y), "made": model._alignment()(model.encode(y), t)}
 
     def _apply(self, fn, recurse=True):
         # Moved together with what it shares a model with.
         self._whole[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
+
+
+def _opposed(autoencoder: Autoencoder, adversary: AdversarialAutoencoderConfig | Mapping[str, Any]) -> nn.Module:
+    """The autoencoder with an adversary."""
+    if isinstance(adversary, Mapping):
+        options = {**adversary, "autoencoder": autoencoder.config}
+        adversary = AdversarialAutoencoderConfig.from_dict(options)
+    return AdversarialAutoencoder(adversary, autoencoder)
+
+
+def _alignment_config(
+    config: PreDiffConfig, functional: Callable[[torch.Tensor], torch.Tensor], name: str
+) -> KnowledgeAlignmentConfig:
+    """A network half as wide as the denoiser, for a functional tried on a field of zeros."""
+    frames = torch.zeros(1, config.horizon, *config.frame_grid, config.autoencoder.output_channels)
+    values = functional(frames)
+    if values.ndim not in (2, 3) or len(values) != 1 or (values.ndim == 3 and values.shape[1] != config.horizon):
+        wanted = f"(batch, {config.horizon}, numbers) for frames (batch, {config.horizon}, ...), or (batch, numbers)"
+        raise InvalidOption("shape of the functional", tuple(values.shape), wanted)
+    denoiser = config.denoiser
+    per_frame = values.ndim == 3
+    heads = denoiser.block.heads
+    width = max(heads, denoiser.base_channels // 2 // heads * heads)
+    if width > 16:
+        width = width // 16 * 16  # the read-out normalises in groups of 32 of twice the width
+    return KnowledgeAlignmentConfig(
+        horizon=config.horizon, grid=denoiser.grid, channels=denoiser.channels, base_channels=width,
+        depths=(1,) * min(2, denoiser.levels), downsample=denoiser.downsample, block=denoiser.block,
+        output_channels=values.shape[-1], per_frame=per_frame, functional=name, strength=OWN_NETWORK_STRENGTH,
+    )  # fmt: skip
 
 
 def _in_latent(constraint: Any) -> bool:

@@ -2,5 +2,6 @@
 
 from xforecast.training.fit import fit
 from xforecast.training.options import TrainingOptions
+from xforecast.training.stages import align
 
-__all__ = ["TrainingOptions", "fit"]
+__all__ = ["TrainingOptions", "align", "fit"]

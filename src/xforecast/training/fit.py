@@ -23,6 +23,7 @@ from xforecast.models.protocol import Config
 from xforecast.spec import DataSpec
 from xforecast.training.data import TrainingWindows, cell_weights, make_spec, windows_of
 from xforecast.training.options import TrainingOptions
+from xforecast.training.stages import train_stages
 
 __all__ = ["fit"]
 
@@ -37,9 +38,11 @@ def fit(
     targets: Sequence[str] | None = None,
     base: tuple[str, str] | None = None,
     calendar: Sequence[str] = (),
+    transform: str | tuple[str, float] | Mapping[str, str | tuple[str, float]] | None = None,
     spec: DataSpec | None = None,
     valid: float | slice | xr.Dataset | xr.DataArray | None = 0.15,
     members: int = 1,
+    stages: Mapping[str, Mapping[str, Any] | None] | None = None,
     area_weights: bool = True,
     name: str | None = None,
     folder: str | os.PathLike | None = None,
@@ -67,19 +70,27 @@ def fit(
         anomalies, and the forecaster accepts either kind.
     calendar : sequence of {"annual", "diurnal"}
         Cycles that the model is told.
+    transform : str, tuple or mapping, optional
+        For skewed variables such as rain rate: a name in `xforecast.spec.TRANSFORMS`, or a name and its scale in the
+        variable's units, such as ``("log1p", 0.5)``; for all variables or, in a mapping, by name.
     spec : DataSpec, optional
-        In place of the six above.
+        In place of the seven above.
     valid : float, slice, Dataset or None
         What is held out to choose the best weights: the last share of the record, a period, other
         data, or nothing. No window for training reaches into a held-out period.
     members : int
         Independently trained networks; more than one make an `Ensemble`, whose samples they are.
+    stages : mapping, optional
+        For a model that is trained in parts, such as `PreDiff` (autoencoder, denoiser, alignment): options of each
+        part by name. Fields of `TrainingOptions` there go before those of the whole call; others are the part's own,
+        such as ``adversary`` of the autoencoder and ``functional`` of the alignment network, a function of the
+        physical field or a constraint. None leaves a part as it is. The alignment network is trained if it is named.
     area_weights : bool
         Weigh cells by their area where latitudes are known.
     name : str, optional
         Of the forecaster.
     folder : path, optional
-        For checkpoints and the log; needed to resume.
+        For checkpoints, the log of losses and previews, a folder for each part; needed to resume.
     resume : bool
         Go on from the checkpoints in ``folder``.
     device : str
@@ -122,7 +133,7 @@ def fit(
         history, horizon = _lengths(model, history, horizon)
         spec = make_spec(
             ds, history=history, horizon=horizon, variables=variables, targets=targets, base=base,
-            calendar=calendar, train=training_period,
+            calendar=calendar, transform=transform, train=training_period,
         )  # fmt: skip
     label = name or (model if isinstance(model, str) else type(model).__name__.removesuffix("Config"))
     data, valid_data, period = _windows(ds, spec, training_period, held_out, label)
@@ -141,7 +152,15 @@ def fit(
                 "resume": resume,
                 "progress": progress,
             }
-            networks.append(_trained(network, data, valid_data, weight, own, course))
+            if hasattr(network, "stages"):
+                if members > 1:
+                    raise InvalidOption("members", members, "1 for a model that draws samples itself", "members=1")
+                train_stages(network, stages or {}, data, valid_data, weight, spec, training, course)
+            elif stages:
+                raise InvalidOption("stages", stages, f"none: {type(network).__name__} is trained as a whole")
+            else:
+                _train_whole(network, data, valid_data, weight, own, course)
+            networks.append(network.eval())
     return Forecaster(_joined(networks), spec, _card(label, period, options, networks))
 
 
@@ -158,26 +177,41 @@ def _network(model: str | Config | nn.Module, spec: DataSpec, *, fresh: bool) ->
         names = [name for name, entry in MODELS.items() if entry[1] is type(model)]
         if not names:
             raise InvalidOption("model", type(model).__name__, f"a configuration of {', '.join(MODELS)}")
-        fitted = dataclasses.replace(model, **_shape_fields(type(model), spec))
-        return build(names[0], fitted)
+        if hasattr(model, "fitted"):
+            return build(names[0], model.fitted(**_lengths_and_grid(spec)))
+        return build(names[0], dataclasses.replace(model, **_shape_fields(type(model), spec)))
     known = {name.lower(): name for name in MODELS}
     if str(model).lower() not in known:
         raise InvalidOption("model", model, f"one of {', '.join(MODELS)}, a configuration or a module")
     name = known[str(model).lower()]
-    return build(name, config_class(name)(**_shape_fields(config_class(name), spec)))
+    config = config_class(name)
+    if hasattr(config, "of_size"):
+        return build(name, config.of_size(**_lengths_and_grid(spec)))
+    return build(name, config(**_shape_fields(config, spec)))
 
 
-def _trained(network: nn.Module, data, valid_data, weight: torch.Tensor, options: TrainingOptions, course) -> nn.Module:
+def _lengths_and_grid(spec: DataSpec) -> dict[str, Any]:
+    """For a model that forecasts all that it sees."""
+    if spec.channels != len(spec.targets):
+        raise InvalidOption(
+            "variables, calendar", f"{spec.channels} channels in, {len(spec.targets)} out", "as many out as in for a "
+            "model that encodes both alike", "leave calendar= and targets= out",
+        )  # fmt: skip
+    return {"history": spec.history, "horizon": spec.horizon, "grid": spec.grid.shape, "channels": spec.channels}
+
+
+def _train_whole(network: nn.Module, data, valid_data, weight: torch.Tensor, options: TrainingOptions, course) -> None:
     """By gradient, in closed form, or not at all: as the model needs."""
     if hasattr(network, "fit_series"):
         series = torch.from_numpy(data.regular_series())
-        return network.fit_series(series, weight[0, 0]).eval()  # type: ignore[operator]
+        network.fit_series(series, weight[0, 0])  # type: ignore[operator]
+        return
     if not any(parameter.requires_grad for parameter in network.parameters()):
-        return network.eval()
+        return
     require("lightning", extra="train", purpose="training")
     from xforecast.training.loop import train
 
-    return train(network, data, valid_data, weight, options, **course)
+    train(network, data, valid_data, weight, options, **course)
 
 
 def _shape_fields(config: type, spec: DataSpec) -> dict[str, Any]:

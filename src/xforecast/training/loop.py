@@ -12,17 +12,20 @@ from typing import cast
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xforecast.errors import TrainingError
+from xforecast.models.diffusion import warming_average
 from xforecast.training.options import TrainingOptions, decay_groups, learning_rate_factor
 
 __all__ = ["train"]
 
 VALID = "valid_loss"
+PREVIEWS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the training after which a preview is written."""
 
 
 class _Learner(lightning.LightningModule):
@@ -57,6 +60,10 @@ class _Learner(lightning.LightningModule):
         self.log("train_loss", loss, on_epoch=True, on_step=True, batch_size=len(batch[0]))
         return loss
 
+    def on_validation_start(self):
+        # A loss that draws at random draws the same each time, so that validations can be compared.
+        torch.manual_seed(self.options.seed)
+
     def validation_step(self, batch, index):
         self.log(VALID, self._loss(batch), prog_bar=True, batch_size=len(batch[0]))
 
@@ -67,6 +74,32 @@ class _Learner(lightning.LightningModule):
             optimizer, lambda step: learning_rate_factor(step, self.total, options.warmup, options.final_learning_rate)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _Previews(lightning.Callback):
+    """Now and then, what the model makes of a pair, in an npz file in the log folder."""
+
+    def __init__(self, model: nn.Module, folder: Path, data: Dataset, steps: int):
+        self.model, self.folder, self.data = model, folder, data
+        self.due = {round(steps * share) for share in PREVIEWS}
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step not in self.due or self.file(trainer.global_step).exists():
+            return
+        x, y = (part[None].to(pl_module.device) for part in self.data[0])
+        random = torch.random.get_rng_state()
+        pl_module.eval()
+        made = self.model.preview(x, y)  # type: ignore[operator]
+        pl_module.train()
+        torch.random.set_rng_state(random)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            self.file(trainer.global_step), **{name: value[0].float().cpu().numpy() for name, value in made.items()}
+        )
+
+    def file(self, step: int) -> Path:
+        """Where the preview of a step is."""
+        return self.folder / f"preview-{step:06d}.npz"
 
 
 class _Shuffled(Sampler):
@@ -104,7 +137,7 @@ def train(
     Parameters
     ----------
     model : torch.nn.Module
-        Owns ``loss(x, y, weight)``.
+        Owns ``loss(x, y, weight)``. One that has ``preview(x, y)`` shows what it makes of a pair now and then.
     data, valid : torch.utils.data.Dataset
         Pairs (x, y); without ``valid`` the last weights are kept.
     weight : torch.Tensor
@@ -138,7 +171,7 @@ def train(
     steps = options.steps or options.epochs * each
     learner = _Learner(model, weight, options, steps, each)
     batches_in, valid_in = _loaders(data, valid, learner)
-    callbacks, best = _callbacks(valid, options, folder)
+    callbacks, best = _callbacks(model, data, valid, options, steps, folder)
     with _quiet():
         trainer = lightning.Trainer(
             max_steps=steps,
@@ -169,12 +202,14 @@ def _loaders(data: Dataset, valid: Dataset | None, learner: _Learner) -> tuple[D
     return DataLoader(data, size, sampler=order), None if valid is None else DataLoader(valid, size)
 
 
-def _callbacks(valid: Dataset | None, options: TrainingOptions, folder: Path):
+def _callbacks(model: nn.Module, data: Dataset, valid: Dataset | None, options: TrainingOptions, steps: int, folder):
     monitor = None if valid is None else VALID
     best = ModelCheckpoint(folder, filename="best", monitor=monitor, save_last=True, enable_version_counter=False)
     callbacks: list[lightning.Callback] = [best]
     if options.average is not None:
-        callbacks.append(EMAWeightAveraging(decay=options.average))
+        callbacks.append(WeightAveraging(avg_fn=warming_average(options.average)))
+    if hasattr(model, "preview"):
+        callbacks.append(_Previews(model, folder / "log", data if valid is None else valid, steps))
     if valid is not None and options.patience is not None:
         callbacks.append(EarlyStopping(VALID, mode="min", patience=options.patience, check_finite=True))
     return callbacks, best
