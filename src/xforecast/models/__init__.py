@@ -14,14 +14,27 @@ from typing import Any
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models import compat, presets, protocol
+from xforecast.models import compat, cost, presets, protocol
 from xforecast.models.adversarial import AdversarialAutoencoder, AdversarialAutoencoderConfig
 from xforecast.models.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
 from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig
+from xforecast.models.baselines.climatology import (
+    Climatology,
+    ClimatologyConfig,
+    DampedPersistence,
+    DampedPersistenceConfig,
+)
+from xforecast.models.baselines.convlstm import ConvLSTM, ConvLSTMConfig
+from xforecast.models.baselines.e3d_lstm import E3DLSTM, E3DLSTMConfig
 from xforecast.models.baselines.linear_inverse import LinearInverseModel, LinearInverseModelConfig
 from xforecast.models.baselines.persistence import Persistence, PersistenceConfig
+from xforecast.models.baselines.phydnet import PhyDNet, PhyDNetConfig
+from xforecast.models.baselines.predrnn import PredRNN, PredRNNConfig
 from xforecast.models.baselines.radar_extrapolation import STEPS, Extrapolation, ExtrapolationConfig, STEPSConfig
+from xforecast.models.baselines.rainformer import Rainformer, RainformerConfig
+from xforecast.models.baselines.recurrent import SamplingSchedule
+from xforecast.models.baselines.unet import UNet, UNetConfig
 from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
 from xforecast.models.earthformer import (
     DecoderConfig,
@@ -39,6 +52,7 @@ from xforecast.models.resample import StemConfig
 from xforecast.models.unet import CuboidUNet, CuboidUNetConfig
 
 __all__ = [
+    "E3DLSTM",
     "MODELS",
     "STEPS",
     "AdversarialAutoencoder",
@@ -46,15 +60,22 @@ __all__ = [
     "Autoencoder",
     "AutoencoderConfig",
     "BlockConfig",
+    "Climatology",
+    "ClimatologyConfig",
     "Config",
     "ConserveLast",
     "Constraint",
+    "ConvLSTM",
+    "ConvLSTMConfig",
     "CrossCuboid",
     "Cuboid",
     "CuboidUNet",
     "CuboidUNetConfig",
+    "DampedPersistence",
+    "DampedPersistenceConfig",
     "DecoderConfig",
     "DiffusionLoss",
+    "E3DLSTMConfig",
     "Earthformer",
     "EarthformerConfig",
     "EncoderConfig",
@@ -71,16 +92,26 @@ __all__ = [
     "NoiseSchedule",
     "Persistence",
     "PersistenceConfig",
+    "PhyDNet",
+    "PhyDNetConfig",
     "PreDiff",
     "PreDiffConfig",
+    "PredRNN",
+    "PredRNNConfig",
     "Quirks",
+    "Rainformer",
+    "RainformerConfig",
     "RegionTotal",
     "STEPSConfig",
+    "SamplingSchedule",
     "StemConfig",
+    "UNet",
+    "UNetConfig",
     "UpperBound",
     "build",
     "compat",
     "config_class",
+    "cost",
     "count_parameters",
     "describe",
     "describe_cuboids",
@@ -89,13 +120,21 @@ __all__ = [
 ]
 
 MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
+    "Climatology": (Climatology, ClimatologyConfig),
+    "ConvLSTM": (ConvLSTM, ConvLSTMConfig),
+    "DampedPersistence": (DampedPersistence, DampedPersistenceConfig),
+    "E3DLSTM": (E3DLSTM, E3DLSTMConfig),
     "Earthformer": (Earthformer, EarthformerConfig),
     "Ensemble": (Ensemble, EnsembleConfig),
     "Extrapolation": (Extrapolation, ExtrapolationConfig),
     "LinearInverseModel": (LinearInverseModel, LinearInverseModelConfig),
     "Persistence": (Persistence, PersistenceConfig),
+    "PhyDNet": (PhyDNet, PhyDNetConfig),
     "PreDiff": (PreDiff, PreDiffConfig),
+    "PredRNN": (PredRNN, PredRNNConfig),
+    "Rainformer": (Rainformer, RainformerConfig),
     "STEPS": (STEPS, STEPSConfig),
+    "UNet": (UNet, UNetConfig),
 }
 """Every model by name: its class and the class of its configuration."""
 

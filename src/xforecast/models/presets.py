@@ -12,11 +12,43 @@ from xforecast.models.attention import BlockConfig, GlobalVectorConfig, Quirks
 from xforecast.models.autoencoder import AutoencoderConfig
 from xforecast.models.earthformer import DecoderConfig, EarthformerConfig, EncoderConfig
 from xforecast.models.prediff import PreDiffConfig
+from xforecast.models.presets_baselines import (
+    convlstm_enso,
+    convlstm_sevir,
+    e3dlstm_enso,
+    e3dlstm_sevir,
+    phydnet_enso,
+    phydnet_sevir,
+    predrnn_enso,
+    predrnn_sevir,
+    rainformer_enso,
+    rainformer_sevir,
+    unet_enso,
+    unet_sevir,
+)
 from xforecast.models.protocol import check_choice
 from xforecast.models.resample import StemConfig
 from xforecast.models.unet import CuboidUNetConfig
 
-__all__ = ["earthformer_enso", "earthformer_nbody", "earthformer_sevir", "earthformer_sevirlr", "prediff_sevirlr"]
+__all__ = [
+    "convlstm_enso",
+    "convlstm_sevir",
+    "e3dlstm_enso",
+    "e3dlstm_sevir",
+    "earthformer_enso",
+    "earthformer_nbody",
+    "earthformer_sevir",
+    "earthformer_sevirlr",
+    "phydnet_enso",
+    "phydnet_sevir",
+    "prediff_sevirlr",
+    "predrnn_enso",
+    "predrnn_sevir",
+    "rainformer_enso",
+    "rainformer_sevir",
+    "unet_enso",
+    "unet_sevir",
+]
 
 ORIGINAL = Quirks(decoder_cuboids_from_history=True, sliced_relative_index=True, unordered_global_mask=True)
 """How the published models were trained."""

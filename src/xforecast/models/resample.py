@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +24,7 @@ __all__ = [
     "StemConfig",
     "Upsample",
     "crop_grid",
+    "in_two_steps",
     "level_channels",
     "level_grids",
     "merged_grid",
@@ -232,10 +235,24 @@ def resize_and_convolve(x_NCHW: torch.Tensor, convolution: nn.Conv2d, size: tupl
     torch.Size([1, 4, 6, 6])
     """
     (rows, row_rest), (columns, column_rest) = map(divmod, size, x_NCHW.shape[-2:])
-    if row_rest or column_rest:
+    if row_rest or column_rest or _in_two_steps:
         return convolution(functional.interpolate(x_NCHW, size=size, mode="nearest"))
     kernel, padding = _kernel_with_resize(convolution.weight, rows, columns), convolution.weight.shape[-1] // 2
     return functional.conv_transpose2d(x_NCHW, kernel, convolution.bias, stride=(rows, columns), padding=padding)
+
+
+_in_two_steps = False
+
+
+@contextmanager
+def in_two_steps() -> Iterator[None]:
+    """Within it :func:`resize_and_convolve` resizes and then convolves, as published, to count what that costs."""
+    global _in_two_steps
+    before, _in_two_steps = _in_two_steps, True
+    try:
+        yield
+    finally:
+        _in_two_steps = before
 
 
 def _kernel_with_resize(weight_OIHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
