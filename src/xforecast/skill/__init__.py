@@ -39,7 +39,7 @@ from xforecast.skill.indices import nino34, seasonal_mean
 from xforecast.skill.outlook import enso_outlook
 from xforecast.skill.probabilistic import brier, crps, rank_histogram, reliability, roc, spread_skill
 from xforecast.skill.resampling import bootstrap, compare, skill_score
-from xforecast.skill.spatial import fss
+from xforecast.skill.spatial import fss, ssim
 
 __all__ = [
     "SCORES",
@@ -83,6 +83,7 @@ __all__ = [
     "seasonal_mean",
     "skill_score",
     "spread_skill",
+    "ssim",
     "success_ratio",
     "valid_pairs",
 ]

@@ -25,7 +25,7 @@ from xforecast.skill._labels import (
 )
 from xforecast.skill._reduce import pearson
 from xforecast.skill.align import month_number, pick, take_months, target_months
-from xforecast.skill.indices import SST, nino34, season_offsets
+from xforecast.skill.indices import SST, nino34, season_initials, season_offsets
 
 __all__ = ["nino34_correlation", "nino34_error", "nino34_mean", "nino34_weighted_mean"]
 
@@ -33,7 +33,6 @@ ABSOLUTE = 10.0
 """An index whose mean is further than this from zero is a temperature, not an anomaly: the sea there is near
 27 degC (300 K), and its anomalies stay within 4 degrees."""
 
-INITIALS = "JFMAMJJASOND"
 COMMENTS = {True: "mean over calendar seasons", "each": "by calendar season", False: "all starts together"}
 
 SEASON_YEARS = 15
@@ -76,8 +75,8 @@ def nino34_correlation(
         `observed` subtracted, and anomalies are left as they are, unless `base` is stated.
     seasons : bool or "each", optional
         True: correlate each calendar season by itself and average, as above. "each": do not average them, which
-        gives a dimension `season`. False: all starts together, as Earthformer's evaluation does. By default True if each season has at least fifteen starts at every
-        lead; state it where scores are compared or resampled.
+        gives a dimension `season`. False: all starts together, as Earthformer's evaluation does. By default
+        True if each season has at least fifteen starts at every lead; state it where scores are compared or resampled.
     weighted : bool
         As in `nino34`, for fields.
 
@@ -128,7 +127,7 @@ def _correlation(
     predicted, verified, target, full = _season_pairs(forecast, observed, window, targets, base)
     by_season = full if seasons is None else seasons
     if by_season:
-        names = ["".join(INITIALS[(m + j) % 12] for j in season_offsets(window)) for m in range(12)]
+        names = [season_initials(month, window) for month in range(12)]
         calendar = xr.DataArray(np.arange(12), dims="season")
         skill = pearson(predicted, verified.where(target % 12 == calendar), ["init"])
         skill = skill.assign_coords(season=names) if by_season == "each" else skill.mean("season")

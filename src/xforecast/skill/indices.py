@@ -170,3 +170,14 @@ def season_offsets(window: int) -> range:
     if window < 1 or window % 2 == 0:
         raise InvalidOption("window", window, "an odd number of months", "use 3, as the papers do, or 1 for none")
     return range(-(window // 2), window // 2 + 1)
+
+
+def season_initials(centre: int, window: int) -> str:
+    """Initials of the months of a season, by the number of the centre, January being 0.
+
+    Examples
+    --------
+    >>> season_initials(0, 3), season_initials(6, 3)
+    ('DJF', 'JJA')
+    """
+    return "".join("JFMAMJJASOND"[(centre + j) % 12] for j in season_offsets(window))

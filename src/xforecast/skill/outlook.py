@@ -18,7 +18,7 @@ from xforecast.skill.enso import (
     is_temperature,
     season_means,
 )
-from xforecast.skill.indices import season_offsets
+from xforecast.skill.indices import season_initials, season_offsets
 
 __all__ = ["enso_outlook"]
 
@@ -164,12 +164,11 @@ def _categories(
 
 def _season_labels(months: xr.DataArray, window: int) -> np.ndarray:
     """Labels such as "JJA 2022", or "DJF 2022/23" for a season over the turn of the year."""
-    initials = "JFMAMJJASOND"
 
     def label(centre: int) -> str:
         span = [centre + j for j in season_offsets(window)]
         first, last = (1970 + m // 12 for m in (span[0], span[-1]))
         year = f"{first}" if first == last else f"{first}/{last % 100:02d}"
-        return "".join(initials[m % 12] for m in span) + f" {year}"
+        return f"{season_initials(centre, window)} {year}"
 
     return np.vectorize(label, otypes=[object])(months.transpose("init", "lead").values).astype(str)

@@ -7,14 +7,17 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import comparable
 from xforecast.skill._labels import dimension
 from xforecast.skill._pairs import Dims, Samples, dims_of, exactly, score, single
 
-__all__ = ["fss"]
+__all__ = ["fss", "ssim"]
+
+SSIM_SIGMA, SSIM_RADIUS = 1.5, 5
+"""The Gaussian window of Wang et al.: its standard deviation, and where it is cut off, in cells."""
 
 
 @score
@@ -107,3 +110,85 @@ def _fraction_sums(forecast: np.ndarray, observed: np.ndarray, *, levels: np.nda
             f, o = (uniform_filter(event, int(side), mode="constant") for event in events)
             sums[:, i, j] = ((f - o) ** 2).sum(), (f**2 + o**2).sum()
     return sums
+
+
+@score
+def ssim(
+    forecast: xr.DataArray,
+    observed: xr.DataArray,
+    data_range: float = 1.0,
+    *,
+    dim: Dims = None,
+    samples: Samples = "mean",
+) -> xr.DataArray:
+    r"""Structural similarity of maps.
+
+    .. math:: \mathrm{SSIM} = \frac{(2 \mu_f \mu_o + c_1)(2 \sigma_{fo} + c_2)}
+              {(\mu_f^2 + \mu_o^2 + c_1)(\sigma_f^2 + \sigma_o^2 + c_2)}
+
+    with means, variances and covariance under a Gaussian window of 11 x 11 cells, :math:`c_1 = (0.01 R)^2` and
+    :math:`c_2 = (0.03 R)^2` for data of range R, averaged over all cells. Beyond its edges the map is mirrored, as in
+    the evaluation of the papers.
+
+    Parameters
+    ----------
+    forecast, observed : DataArray or Dataset
+        Maps of the same quantity, paired as for `mse`, of 11 x 11 cells at least.
+    data_range : float
+        Greatest less least possible value, in the units of the data.
+    dim : str or iterable, optional
+        Dimensions to average over besides the two of the map, all by default; ``()`` for none.
+    samples : {"mean", "each"}
+        As for `csi`.
+
+    Returns
+    -------
+    DataArray or Dataset
+        From -1 to 1 (units "1"); 1 for a perfect forecast, NaN for maps with missing values.
+
+    References
+    ----------
+    Wang, Z., Bovik, A. C., Sheikh, H. R. & Simoncelli, E. P. (2004). Image quality assessment: from error visibility
+    to structural similarity. IEEE Transactions on Image Processing, 13, 600-612.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:32, :32]
+    >>> disc = xr.DataArray(np.hypot(y - 16, x - 16) < 8, dims=("y", "x")).astype(float)
+    >>> ssim(disc, disc).item(), ssim(disc.roll(x=2), disc).round(2).item()
+    (1.0, 0.65)
+    """
+    if not data_range > 0:
+        raise InvalidOption("data_range", data_range, "a number above 0")
+    forecast, comment = single(forecast, dim, samples)
+    space = [dimension(forecast, kind) for kind in ("y", "x")]
+    if min(forecast.sizes[d] for d in space) <= 2 * SSIM_RADIUS:
+        found = {d: forecast.sizes[d] for d in space}
+        raise InvalidOption("forecast", f"maps of {found}", f"at least {2 * SSIM_RADIUS + 1} cells each way")
+    if forecast.chunks:
+        forecast, observed = (field.chunk(dict.fromkeys(space, -1)) for field in (forecast, observed))
+    maps = xr.apply_ufunc(
+        partial(_similarity, data_range=data_range),
+        forecast,
+        observed,
+        input_core_dims=[space, [d for d in space if d in observed.dims]],
+        vectorize=True,
+        dask="parallelized",
+        output_dtypes=[np.float64],
+    )
+    return maps.mean([d for d in dims_of(forecast, dim) if d not in space], skipna=False).assign_attrs(comment=comment)
+
+
+def _similarity(forecast: np.ndarray, observed: np.ndarray, *, data_range: float) -> float:
+    """Mean structural similarity of one pair of maps."""
+
+    def smooth(field: np.ndarray) -> np.ndarray:
+        return gaussian_filter(field, SSIM_SIGMA, radius=SSIM_RADIUS, mode="mirror")
+
+    f, o = forecast.astype(np.float64), observed.astype(np.float64)
+    mean_f, mean_o = smooth(f), smooth(o)
+    covariance = smooth(f * o) - mean_f * mean_o
+    variances = smooth(f * f) - mean_f**2 + smooth(o * o) - mean_o**2
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * mean_f * mean_o + c1) / (mean_f**2 + mean_o**2 + c1)
+    return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
