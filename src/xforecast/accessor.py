@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -10,7 +11,34 @@ if TYPE_CHECKING:
     from xforecast.forecaster import Forecaster
     from xforecast.report import Report
 
-__all__ = ["EarthformerAccessor"]
+__all__ = ["EarthformerAccessor", "Pictures"]
+
+
+class Pictures:
+    """The functions of `xforecast.plot`, with these data as their first argument.
+
+    Examples
+    --------
+    >>> import xarray as xr, xforecast
+    >>> "maps" in dir(xr.DataArray(0.0).earthformer.plot)
+    True
+    """
+
+    def __init__(self, obj: xr.Dataset | xr.DataArray):
+        self._obj = obj
+
+    def __dir__(self) -> list[str]:
+        from xforecast import plot
+
+        return list(plot.__all__)
+
+    def __getattr__(self, name: str) -> Any:
+        from xforecast import plot
+
+        if name not in plot.__all__:
+            raise AttributeError(f"no picture {name!r}; there are {', '.join(plot.__all__)}")
+        function = getattr(plot, name)
+        return update_wrapper(partial(function, self._obj), function)
 
 
 @xr.register_dataset_accessor("earthformer")
@@ -39,6 +67,11 @@ class EarthformerAccessor:
         from xforecast.registry import check
 
         return check(self._obj, model, **options)
+
+    @property
+    def plot(self) -> Pictures:
+        """Pictures, such as ``.plot.maps()`` of a forecast; see `xforecast.plot`."""
+        return Pictures(self._obj)
 
     def fit(self, model, **options: Any) -> Forecaster:
         """A forecaster trained on these data; see `xforecast.fit`."""

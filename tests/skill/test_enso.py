@@ -14,6 +14,7 @@ from xforecast.skill import (
     enso_outlook,
     nino34,
     nino34_correlation,
+    nino34_error,
     nino34_mean,
     nino34_weighted_mean,
     seasonal_mean,
@@ -78,6 +79,35 @@ def test_season_by_season_is_hams_formula_and_the_default_for_long_hindcasts(for
         assert skill.sel(lead=lead).item() == pytest.approx(np.mean(each), rel=1e-12)
     few = forecast.isel(init=slice(48))
     xr.testing.assert_identical(nino34_correlation(few, record), nino34_correlation(few, record, seasons=False))
+
+
+def test_each_season_can_be_had_by_itself(forecast, record):
+    each = nino34_correlation(forecast, record, seasons="each")
+    assert each.dims == ("lead", "season") or each.dims == ("season", "lead")
+    assert each.season.values[[0, 6, 11]].tolist() == ["DJF", "JJA", "NDJ"]
+    predicted, verified = by_hand(forecast, record, 2)
+    of_summer = (np.arange(60, 420) + 2) % 12 == 6  # centred on July
+    expected = np.corrcoef(predicted[of_summer], verified[of_summer])[0, 1]
+    assert each.sel(lead=2, season="JJA").item() == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(each.mean("season"), nino34_correlation(forecast, record, seasons=True))
+    lazy = nino34_correlation(forecast.chunk(), record.chunk(), seasons="each")
+    np.testing.assert_allclose(lazy.transpose(*each.dims), each)
+    with pytest.raises(InvalidOption, match="seasons: found 'DJF'"):
+        nino34_correlation(forecast, record, seasons="DJF")
+
+
+def test_error_is_that_about_the_mean_error_of_each_season(forecast, record):
+    error = nino34_error(forecast, record)
+    predicted, verified = by_hand(forecast, record, 3)
+    month = (np.arange(60, 420) + 3) % 12
+    left = predicted - verified
+    left = left - np.array([left[month == m].mean() for m in range(12)])[month]
+    assert error.sel(lead=3).item() == pytest.approx(np.sqrt(np.mean(left**2)), rel=1e-12)
+    assert error.attrs["units"] == "degC"
+    shift = xr.where(forecast.init.dt.month == 4, 2.0, 0.0)
+    np.testing.assert_allclose(
+        nino34_error(forecast + shift, record, window=1), nino34_error(forecast, record, window=1)
+    )
 
 
 def test_targets_choose_seasons_by_their_centre(forecast, record):

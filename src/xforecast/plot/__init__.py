@@ -1,6 +1,22 @@
-"""Pictures of forecasts, with titles, units and dates from the attributes (extra ``plot``, or matplotlib alone)."""
+"""Pictures of forecasts and scores, with titles, units and dates from the attributes.
 
-from xforecast.plot.maps import maps
-from xforecast.plot.series import plume, skill_by_lead
+They need matplotlib (extra ``plot``, which has cartopy for coastlines too).
+"""
 
-__all__ = ["maps", "plume", "skill_by_lead"]
+from xforecast.plot.curves import skill_by_lead, skill_by_threshold
+from xforecast.plot.maps import animate, maps
+from xforecast.plot.probability import rank_histogram, reliability_diagram, roc_curve
+from xforecast.plot.seasons import season_by_lead
+from xforecast.plot.series import plume
+
+__all__ = [
+    "animate",
+    "maps",
+    "plume",
+    "rank_histogram",
+    "reliability_diagram",
+    "roc_curve",
+    "season_by_lead",
+    "skill_by_lead",
+    "skill_by_threshold",
+]

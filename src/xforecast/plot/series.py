@@ -1,22 +1,22 @@
-"""Curves: an index running into its forecast plume, and skill by lead."""
+"""An index running into its forecast plume."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.find import find_axis
-from xforecast.plot.style import CYCLE, FAINT, FORECAST, INK, OBSERVED, pyplot, units_words
+from xforecast.plot.fields import one_start
+from xforecast.plot.style import FAINT, FORECAST, INK, OBSERVED, new_axes, tidy, units_words
+from xforecast.skill.enso import ABSOLUTE, celsius_index
 
-__all__ = ["plume", "skill_by_lead"]
+__all__ = ["plume"]
 
 
 def plume(
-    index: xr.DataArray,
-    observed: xr.DataArray | None = None,
+    index: xr.DataArray | xr.Dataset,
+    observed: xr.DataArray | xr.Dataset | None = None,
     *,
     error: xr.DataArray | None = None,
     threshold: float | None = None,
@@ -27,10 +27,11 @@ def plume(
 
     Parameters
     ----------
-    index : xarray.DataArray
-        Dims (sample, lead), one start, with ``valid_time``; from `xforecast.skill.nino34`.
-    observed : xarray.DataArray, optional
-        The same index over time.
+    index : xarray.DataArray or Dataset
+        Dims (sample, lead), one start, with ``valid_time``: an index, such as `xforecast.skill.nino34` gives, or sea
+        surface temperature, of which it is taken.
+    observed : xarray.DataArray or Dataset, optional
+        The same over time. Temperatures have its mean annual cycle subtracted, and so need it.
     error : xarray.DataArray, optional
         Typical error of past forecasts by lead; draws a band of 90 %.
     threshold : float, optional
@@ -55,9 +56,8 @@ def plume(
     >>> plume(fc, threshold=0.5).get_ylabel()
     'Nino3.4 anomaly (°C)'
     """
-    if index["valid_time"].ndim != 1:
-        raise InvalidOption("index", index.dims, "one start", "index.isel(init=0)")
-    axis = pyplot().subplots(figsize=(8, 3.5), layout="constrained")[1] if ax is None else ax
+    index, observed = _anomalies(index, observed)
+    axis = new_axes(ax, 8, 3.5)
     times = _dates(index["valid_time"].values)
     samples = index.transpose("sample", "lead").values if "sample" in index.dims else index.values[None]
     mean = samples.mean(axis=0)
@@ -70,16 +70,37 @@ def plume(
         axis.fill_between(
             times, mean - reach, mean + reach, color=FORECAST, alpha=0.12, lw=0, label="90 % of past errors"
         )
-    axis.plot(times, samples.T, color=FORECAST, lw=0.7, alpha=0.5)
+    if len(samples) > 1:
+        labels = ["samples"] + [None] * (len(samples) - 1)
+        axis.plot(times, samples.T, color=FORECAST, lw=0.7, alpha=0.5, label=labels)
     axis.plot(times, mean, color=FORECAST, lw=2, label="forecast mean")
     axis.axhline(0, color=FAINT, lw=0.8)
     for level in () if threshold is None else (threshold, -threshold):
         axis.axhline(level, color=FAINT, lw=0.8, ls="--")
     axis.set_ylabel("Nino3.4 anomaly (°C)" if index.name in (None, "nino34") else units_words(index), color=INK)
-    axis.legend(frameon=False, fontsize=9, loc="best")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(labelsize=9, colors=INK)
+    tidy(axis)
     return axis
+
+
+def _anomalies(index, observed) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """One start of the index and its record, temperatures less the mean annual cycle of the record."""
+    index = one_start(celsius_index(index, True)).transpose(..., "lead").compute()
+    if other := [dim for dim in index.dims if dim not in ("sample", "lead")]:
+        raise InvalidOption("index", f"dimensions {index.dims}", "sample and lead", f"choose one of {other[0]}")
+    if "valid_time" not in index.coords:
+        raise InvalidOption("index", sorted(map(str, index.coords)), "a coordinate valid_time, the date of each lead")
+    record = None if observed is None else celsius_index(observed, True).compute()
+    if not abs(index.mean()) > ABSOLUTE:
+        return index, record
+    if record is None:
+        raise InvalidOption("index", "temperatures", "anomalies", "pass observed=, a record, for its annual cycle")
+    time = find_axis(record, "time")
+    cycle = record.groupby(f"{time}.month").mean()
+    return _less(index, cycle, "valid_time"), _less(record, cycle, str(time))
+
+
+def _less(values: xr.DataArray, cycle: xr.DataArray, time: str) -> xr.DataArray:
+    return values - cycle.sel(month=values[time].dt.month).drop_vars("month")
 
 
 def _draw_observed(axis, observed: xr.DataArray | None, index: xr.DataArray, steps: int):
@@ -107,48 +128,3 @@ def _dates(times: np.ndarray) -> np.ndarray:
     if times.dtype != object:
         return times
     return np.array([f"{t.year:04d}-{t.month:02d}-{min(t.day, 28):02d}" for t in times], "datetime64[D]")
-
-
-def skill_by_lead(
-    scores: Mapping[str, xr.DataArray] | xr.Dataset, *, floor: float | None = 0.0, ax=None, title: str | None = None
-):
-    """Curves of a score by lead, one for each forecast system.
-
-    Parameters
-    ----------
-    scores : mapping of str to xarray.DataArray, or xarray.Dataset
-        Each with a ``lead`` dimension.
-    floor : float, optional
-        Draws a line there.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-    title : str, optional
-        Above the axes.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> score = xr.DataArray([0.9, 0.8], [("lead", [1, 2])], attrs={"long_name": "correlation", "units": "1"})
-    >>> skill_by_lead({"persistence": score}).get_ylabel()
-    'correlation'
-    """
-    axis = pyplot().subplots(figsize=(7, 4), layout="constrained")[1] if ax is None else ax
-    curves = dict(scores.data_vars) if isinstance(scores, xr.Dataset) else dict(scores)
-    for number, (name, score) in enumerate(curves.items()):
-        style = {"lw": 2.2, "marker": "o", "ms": 4} if number == 0 else {"lw": 1.4}
-        axis.plot(score["lead"].values, score.values, label=str(name), color=CYCLE[number % len(CYCLE)], **style)
-    if floor is not None:
-        axis.axhline(floor, color=FAINT, lw=0.8)
-    first = next(iter(curves.values()))
-    lead_units = first["lead"].attrs.get("units", "")
-    axis.set_xlabel(f"Lead ({lead_units})" if lead_units else "Lead", color=INK)
-    axis.set_ylabel(units_words(first), color=INK)
-    axis.set_title(title or "", fontsize=11, color=INK)
-    axis.legend(frameon=False, fontsize=9)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(labelsize=9, colors=INK)
-    return axis

@@ -1,0 +1,106 @@
+"""What a picture takes from labelled data: one variable, one start, its axes, and the observations beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xforecast.errors import InvalidOption
+from xforecast.find import find_axis
+from xforecast.skill import align
+from xforecast.skill._labels import find_coordinate, find_dimension
+
+__all__ = ["beside", "choose_leads", "one_field", "one_start"]
+
+
+def one_field(data: xr.DataArray | xr.Dataset, variable: str | None = None, what: str = "forecast") -> xr.DataArray:
+    """The variable to draw, with its grid mapping as a coordinate."""
+    if isinstance(data, xr.DataArray):
+        if variable is not None and variable != data.name:
+            raise InvalidOption("variable", variable, f"none: {what} is one variable already, {data.name!r}")
+        return data
+    if not isinstance(data, xr.Dataset):
+        raise InvalidOption(what, type(data).__name__, "an xarray.DataArray or Dataset")
+    drawable = [str(name) for name, field in data.data_vars.items() if field.ndim >= 2]
+    if variable is None and len(drawable) == 1:
+        variable = drawable[0]
+    if variable is None or variable not in data.data_vars:
+        found = variable if variable is not None else f"{len(drawable)} variables"
+        raise InvalidOption("variable", found, f"one of {drawable}", f'variable="{drawable[0]}"' if drawable else "")
+    field = data[variable]
+    mapping = field.attrs.get("grid_mapping", field.encoding.get("grid_mapping"))
+    return field.assign_coords({mapping: data[mapping]}) if mapping in data.data_vars else field
+
+
+def one_start(forecast: xr.DataArray) -> xr.DataArray:
+    """The forecast from one start, dims (sample, lead, y, x), the first two under these names."""
+    lead, init = find_dimension(forecast, "lead"), find_dimension(forecast, "init")
+    if lead is None:
+        raise InvalidOption(
+            "forecast", f"dimensions {forecast.dims}", "a lead dimension", "draw a forecast, of xforecast.forecast"
+        )
+    if init is not None:
+        if forecast.sizes[init] != 1:
+            raise InvalidOption("forecast", f"{forecast.sizes[init]} starts", "one", f"forecast.isel({init}=0)")
+        forecast = forecast.isel({init: 0})
+    sample = find_dimension(forecast, "sample")
+    names = {old: new for old, new in ((lead, "lead"), (sample, "sample")) if old is not None and old != new}
+    start = find_coordinate(forecast, "init")
+    if start is not None and start in forecast.coords and start != "init":
+        names[start] = "init"
+    forecast = forecast.rename(names)
+    if "lead" not in forecast.coords:
+        forecast = forecast.assign_coords(lead=np.arange(1, forecast.sizes["lead"] + 1))
+    return forecast
+
+
+def space(field: xr.DataArray, what: str = "forecast") -> tuple[str, str]:
+    """Names of the two dimensions of a map, with no others left but sample and lead."""
+    y, x = find_axis(field, "y"), find_axis(field, "x")
+    if y is None or x is None:
+        raise InvalidOption(
+            what, f"dimensions {field.dims}", "two of a map, such as lat and lon", "set axis='Y' and axis='X' on them"
+        )
+    other = [dim for dim in field.dims if dim not in (y, x, "sample", "lead")]
+    if other:
+        raise InvalidOption(what, f"dimensions {field.dims}", "a map by lead", f"choose one with .isel({other[0]}=0)")
+    return str(y), str(x)
+
+
+def choose_leads(forecast: xr.DataArray, leads: Sequence[Any] | None, most: int) -> xr.DataArray:
+    """The leads to draw: those asked for, or at most so many, evenly spread."""
+    known = forecast["lead"]
+    if leads is None:
+        places = np.linspace(0, known.size - 1, min(most, known.size)).round().astype(int)
+        return forecast.isel(lead=np.unique(places))
+    wanted = np.atleast_1d(np.asarray(pd.to_timedelta(list(leads)) if known.dtype.kind == "m" else leads))
+    missing = [str(lead) for lead in wanted if lead not in known.values]
+    if missing or not wanted.size:
+        listing = [str(pd.Timedelta(lead)) for lead in known.values] if known.dtype.kind == "m" else known.values
+        raise InvalidOption("leads", missing, f"some of {list(listing)}")
+    return forecast.sel(lead=wanted)
+
+
+def beside(
+    forecast: xr.DataArray, observed: xr.DataArray | xr.Dataset | None, samples: int, variable: str | None = None
+) -> dict[str, xr.DataArray]:
+    """What stands side by side, by title: observed, where there is any, the mean, and single samples."""
+    rows: dict[str, xr.DataArray] = {}
+    if samples < 0:
+        raise InvalidOption("samples", samples, "0 or more")
+    if observed is not None:
+        name = variable or (str(forecast.name) if isinstance(observed, xr.Dataset) else None)
+        truth = align(forecast, one_field(observed, name, "observed")).compute()
+        if bool(truth.notnull().any()):
+            rows["observed"] = truth
+    forecast = forecast.compute()
+    if "sample" not in forecast.dims or forecast.sizes["sample"] == 1:
+        return rows | {"forecast": forecast.squeeze("sample") if "sample" in forecast.dims else forecast}
+    rows["mean"] = forecast.mean("sample", keep_attrs=True)
+    for place in range(min(samples, forecast.sizes["sample"])):
+        rows[f"sample {place}"] = forecast.isel(sample=place)
+    return rows
