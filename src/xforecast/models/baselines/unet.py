@@ -101,7 +101,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        below = [*widths[1:], config.centre_width]
+        below = [*widths, config.centre_width][1:]
         frames = config.history * config.input_channels
         self.encoder = nn.ModuleList(_convolutions(*pair) for pair in zip([frames, *widths], widths, strict=False))
         self.pool = nn.MaxPool2d(2)
