@@ -2,9 +2,12 @@
 
 import sys
 
+import cartopy
 import matplotlib.pyplot as plt
 import numpy as np
+import pyproj
 import pytest
+import shapefile
 import xarray as xr
 from drawable import monthly, nowcast, record
 from PIL import Image
@@ -129,7 +132,7 @@ def test_anomalies_are_symmetric_about_zero():
     [
         ("sst", {"standard_name": "sea_surface_temperature", "units": "K"}, "RdYlBu_r"),
         ("tos", {}, "RdYlBu_r"),
-        ("x", {"standard_name": "equivalent_reflectivity_factor", "units": "dBZ"}, "turbo"),
+        ("x", {"standard_name": "equivalent_reflectivity_factor", "units": "dBZ"}, "ChaseSpectral"),
         ("rain_rate", {"units": "kg"}, "viridis"),
         ("exceedance_probability", {"units": "1"}, "PuBu"),
         ("frames", {"units": "1"}, "gray"),
@@ -138,6 +141,15 @@ def test_anomalies_are_symmetric_about_zero():
 )
 def test_the_scale_follows_names_and_units(name, attrs, colours):
     assert style.scale_of(xr.DataArray(0.0, name=name, attrs=attrs)).colours == colours
+
+
+def test_reflectivity_has_the_colours_of_cmweather_where_it_is_installed(monkeypatch):
+    fc = datasets.reflectivity_from_rain_rate(nowcast())
+    assert norm_of(plot.maps(fc)).boundaries[[0, -1]].tolist() == [5.0, 65.0]
+    with_it = shown(plot.maps(fc))[0].images[0].to_rgba(40.0)
+    monkeypatch.setattr(style, "find_spec", lambda name: None)
+    without = shown(plot.maps(fc))[0].images[0].to_rgba(40.0)
+    assert with_it != without
 
 
 def test_probabilities_go_from_nought_to_one():
@@ -156,9 +168,6 @@ def test_fields_without_values_or_variation_can_be_drawn():
 @pytest.fixture
 def coast(tmp_path, monkeypatch):
     """A folder as cartopy keeps it, with one line: 175E to 175W along 1N."""
-    cartopy = pytest.importorskip("cartopy")
-    import shapefile
-
     folder = tmp_path / "shapefiles" / "natural_earth" / "physical"
     folder.mkdir(parents=True)
     with shapefile.Writer(str(folder / "ne_110m_coastline")) as writer:
@@ -186,7 +195,6 @@ def test_coastlines_are_drawn_in_the_longitudes_of_the_map():
 
 @pytest.mark.usefixtures("coast")
 def test_coastlines_are_projected_with_the_grid_mapping():
-    pyproj = pytest.importorskip("pyproj")
     crs = pyproj.CRS.from_proj4("+proj=laea +lat_0=60 +lon_0=25 +R=6371000")
     fc = nowcast().assign_coords(
         y=("y", np.linspace(-3e5, 3e5, 6), {"units": "m", "standard_name": "projection_y_coordinate"}),
@@ -202,7 +210,6 @@ def test_without_cartopy_or_its_shapes_there_are_maps_all_the_same(monkeypatch, 
     monkeypatch.setitem(sys.modules, "cartopy", None)
     assert len(shown(plot.maps(monthly()))) == 4
     monkeypatch.undo()
-    cartopy = pytest.importorskip("cartopy")
     for key in ("pre_existing_data_dir", "data_dir", "repo_data_dir"):
         monkeypatch.setitem(cartopy.config, key, tmp_path)
     assert not lines(shown(plot.maps(monthly()))[0])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+import xskillscore
 
 from xforecast import skill
 from xforecast.errors import InvalidOption
@@ -35,7 +36,6 @@ def test_rmse_is_the_root_of_the_mean_over_all_dimensions():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_as_other_packages_have_it(name, weighted):
     scores = pytest.importorskip("scores.continuous")
-    xskillscore = pytest.importorskip("xskillscore")
     rng = np.random.default_rng(0)
     coords = {"lat": np.linspace(-80, 80, 9), "lon": np.arange(12.0), "time": np.arange(7)}
     forecast, observed = (xr.DataArray(rng.normal(300, 5, (9, 12, 7)), coords=coords) for _ in range(2))

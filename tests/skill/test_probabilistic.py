@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import xskillscore
 from safetensors.numpy import load_file
 
 from xforecast import skill
@@ -73,7 +74,6 @@ def test_crps_gives_the_stored_numbers():
 
 def test_crps_and_brier_as_other_packages_have_them(ensemble):
     scores = pytest.importorskip("scores.probability")
-    xskillscore = pytest.importorskip("xskillscore")
     forecast, observed = ensemble
     for fair, method in ((True, "fair"), (False, "ecdf")):
         theirs = scores.crps_for_ensemble(forecast, observed, "sample", method=method)
@@ -117,7 +117,6 @@ def test_rank_histogram_by_hand_and_flat(ensemble):
 
 
 def test_rank_histogram_as_another_package_has_it():
-    xskillscore = pytest.importorskip("xskillscore")
     rng = np.random.default_rng(0)
     forecast = xr.DataArray(rng.normal(size=(50, 3, 7)), dims=("time", "x", "sample"))
     observed = xr.DataArray(rng.normal(size=(50, 3)), dims=("time", "x"))
@@ -163,7 +162,6 @@ def test_reliability_of_reliable_probabilities_lies_on_the_diagonal():
 
 
 def test_reliability_as_another_package_has_it(ensemble):
-    xskillscore = pytest.importorskip("xskillscore")
     forecast, observed = ensemble
     probability = (forecast >= 1.0).mean("sample")
     edges = np.linspace(-0.05, 1.05, 12)  # a bin for each number of samples out of ten

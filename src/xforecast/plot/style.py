@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,7 +108,7 @@ RULES = (
         ("rain_rate", "precipitation_rate"),
     ),
     Rule(
-        Scale("turbo", tuple(np.arange(5.0, 66.0, 5.0)), "dBZ", under="#f7f7f5"),
+        Scale("ChaseSpectral", tuple(np.arange(5.0, 66.0, 5.0)), "dBZ", under="#f7f7f5"),
         ("equivalent_reflectivity_factor",),
         ("dbz", "reflectivity"),
     ),
@@ -152,11 +153,10 @@ def in_scale(array: xr.DataArray, scale: Scale) -> xr.DataArray:
 
 def colouring(scale: Scale, values: np.ndarray) -> dict[str, Any]:
     """``cmap`` and ``norm`` for matplotlib."""
-    import matplotlib as mpl
     from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 
     if scale.limits is not None:
-        return {"cmap": mpl.colormaps[str(scale.colours)], "norm": Normalize(*scale.limits)}
+        return {"cmap": _colour_map(str(scale.colours)), "norm": Normalize(*scale.limits)}
     breaks = scale.breaks or _round_breaks(values, scale.symmetric)
     bands = len(breaks) - 1
     extend: Any = "both"
@@ -166,10 +166,21 @@ def colouring(scale: Scale, values: np.ndarray) -> dict[str, Any]:
         extend = "max" if scale.under else "neither"
     size = bands + {"neither": 0, "max": 1, "both": 2}[extend]
     listed = isinstance(scale.colours, tuple)
-    colours: Any = ListedColormap(scale.colours) if listed else mpl.colormaps[str(scale.colours)].resampled(size)
+    colours: Any = ListedColormap(scale.colours) if listed else _colour_map(str(scale.colours)).resampled(size)
     if scale.under:
         colours = colours.with_extremes(under=scale.under)
     return {"cmap": colours, "norm": BoundaryNorm(breaks, size, extend=extend)}
+
+
+def _colour_map(name: str):
+    """matplotlib's, or cmweather's where it is installed."""
+    import matplotlib as mpl
+
+    if name == "ChaseSpectral" and find_spec("cmweather") is None:
+        name = "turbo"
+    elif name == "ChaseSpectral":
+        import cmweather  # noqa: F401 - registers its maps with matplotlib
+    return mpl.colormaps[name]
 
 
 def _round_breaks(values: np.ndarray, symmetric: bool) -> tuple[float, ...]:
