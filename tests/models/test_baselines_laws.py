@@ -401,3 +401,17 @@ def test_shifted_windows_do_not_join_what_is_apart():
 
 def test_every_published_baseline_has_a_name():
     assert set(SMALL) | {"Persistence", "DampedPersistence", "Climatology", "LinearInverseModel"} <= set(MODELS)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_half_precision_is_nearly_the_same(name):
+    model = small(name)
+    x, y = pair()
+    losses = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            losses.append(model.loss(x, y))
+    losses[1].backward()
+    torch.testing.assert_close(losses[1].float(), losses[0], rtol=0.03, atol=0.0)
+    assert all(value.grad.isfinite().all() for value in model.parameters())

@@ -52,6 +52,7 @@ class EideticLSTMCell(nn.Module):
     def __init__(self, inputs: int, channels: int, kernel: tuple[int, int, int] = (2, 5, 5)):
         super().__init__()
 
+        # Their biases must not start at zero: at the first step they are all that the norms see.
         def gates(names: tuple[str, ...], width: int) -> Gates:
             return Gates(names, width, channels, kernel, norm=_norm(len(names) * channels))
 

@@ -14,7 +14,7 @@ from xforecast.models.baselines.sizes import check_sizes, frames_from_channels, 
 from xforecast.models.layers import attend
 from xforecast.models.protocol import Config, check_positive, check_shape, weighted_mse
 
-__all__ = ["Rainformer", "RainformerConfig"]
+__all__ = ["FeatureBalance", "Rainformer", "RainformerConfig"]
 
 LARGEST_WINDOW = 12
 """Of the windows that are chosen by the grid."""
