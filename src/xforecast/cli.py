@@ -94,13 +94,27 @@ def _models(chosen: argparse.Namespace) -> None:
 def _train(chosen: argparse.Namespace) -> None:
     from xforecast.training import recipes
 
-    recipes.run(chosen.recipe, data=chosen.data, output=chosen.output, only=chosen.only, quick=chosen.quick)
+    how = {"only": chosen.only, "quick": chosen.quick, "resume": chosen.resume}
+    recipes.run(chosen.recipe, data=chosen.data, output=chosen.output, **how)
 
 
 def _benchmark(chosen: argparse.Namespace) -> None:
     from xforecast import benchmark
 
-    print(benchmark.enso(chosen.data, folder=chosen.folder, model=chosen.model))
+    if chosen.data is None:
+        print(benchmark.costs(chosen.name))
+        return
+    table = benchmark.run(
+        chosen.name,
+        chosen.data,
+        chosen.folder,
+        models="all" if chosen.models == ["all"] else chosen.models,
+        minutes=chosen.minutes,
+        seed=chosen.seed,
+        paper=chosen.paper,
+        device=chosen.device,
+    )
+    print(f"{table}\n\nwrote {chosen.folder}/{chosen.name}.md, .csv and .png")
 
 
 def _doctor(chosen: argparse.Namespace) -> None:
@@ -179,18 +193,23 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     train = commands.add_parser("train", help="train a forecaster anew from a recipe of the package")
-    train.add_argument("recipe", help="such as enso")
+    train.add_argument("recipe", help="enso or radar")
     train.add_argument("--data", required=True, help="the folder or file of observations that the recipe names")
     train.add_argument("-o", "--output", required=True, help="folder for the forecasters")
     train.add_argument("--only", metavar="NAME", help="train one forecaster of the recipe")
     train.add_argument("--quick", action="store_true", help="a few steps only, to see that everything works")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoints in the output folder")
     train.set_defaults(run=_train)
 
-    benchmark = commands.add_parser("benchmark", help="skill by lead beside the baselines")
-    benchmark.add_argument("name", choices=("enso",))
-    benchmark.add_argument("--data", required=True, help="monthly SST, 30S-30N on 5 degree nodes, NetCDF")
+    benchmark = commands.add_parser("benchmark", help="the papers' tables on your data; without data, what models cost")
+    benchmark.add_argument("name", choices=("enso", "icar-enso", "nbody", "radar", "sevir"))
+    benchmark.add_argument("--data", help="file or folder of the data set")
     benchmark.add_argument("--folder", default="xforecast-benchmark", help="where to write (default: %(default)s)")
-    benchmark.add_argument("--model", default="earthformer-enso-1981")
+    benchmark.add_argument("--models", nargs="+", help="rows or forecasters; all trains every network of the table")
+    benchmark.add_argument("--minutes", type=float, default=10.0, help="of training for each network")
+    benchmark.add_argument("--seed", type=int, default=0)
+    benchmark.add_argument("--paper", action="store_true", help="print the published numbers beside")
+    benchmark.add_argument("--device", default="auto")
     benchmark.set_defaults(run=_benchmark)
 
     doctor = commands.add_parser("doctor", help="versions, device, threads, cache folder")

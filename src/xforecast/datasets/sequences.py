@@ -53,7 +53,7 @@ def as_record(ds: xr.Dataset, sequence: str = "sequence", time: str = "time") ->
     kept = ds.drop_vars(varying)
     stamps = ("time", EPOCH + places.ravel() * step, {"standard_name": "time", "long_name": "nominal time"})
     numbers = ("time", np.repeat(np.arange(count), length), {"long_name": "number of the sequence"})
-    return kept.assign(fields).assign_coords(time=stamps, **{sequence: numbers})
+    return kept.assign(fields).assign_coords({"time": stamps, sequence: numbers})
 
 
 def _joined(array: xr.DataArray, sequence: str, time: str) -> xr.Variable:

@@ -1,0 +1,269 @@
+"""Train what is missing, score what is new, and put everything into a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from xforecast.benchmark.table import Table
+from xforecast.benchmark.tasks import TASKS, Experiment
+from xforecast.errors import InvalidOption
+from xforecast.find import find_axis
+from xforecast.forecaster import CONFIG_FILE, Forecaster
+from xforecast.models import MODELS, build, config_class, count_parameters, presets
+from xforecast.models.cost import macs
+from xforecast.models.protocol import Config
+from xforecast.registry import load
+from xforecast.training import fit
+
+__all__ = ["costs", "run"]
+
+FEWEST_STEPS = 20
+STARTS_AT_ONCE = 16
+"""Starts in one block of a forecast that is scored."""
+
+
+def run(
+    task: str,
+    data: str | os.PathLike,
+    folder: str | os.PathLike = "xforecast-benchmark",
+    *,
+    models: Sequence[str] | str | None = None,
+    minutes: float = 10.0,
+    seed: int = 0,
+    paper: bool = False,
+    device: str = "auto",
+    progress: bool | None = None,
+) -> Table:
+    """The table of one benchmark.
+
+    Parameters
+    ----------
+    task : {"enso", "icar-enso", "nbody", "radar", "sevir"}
+        Which one.
+    data : path
+        What `TASKS` says that it needs.
+    folder : path
+        Gets table, figure, forecasters and checkpoints; what it holds is taken as it is.
+    models : sequence of str or "all", optional
+        Rows of the table, or forecasters by name or folder. By default what needs no training, and what was trained
+        here before; "all" trains the rest.
+    minutes : float
+        Of training for each network; the number of steps is what that time allows on this machine.
+    seed : int
+        Of weights, order of data and samples.
+    paper : bool
+        With the published numbers beside.
+    device : str
+        As in `xforecast.forecast`.
+    progress : bool, optional
+        Draw bars.
+
+    Returns
+    -------
+    Table
+        Written to ``folder`` as Markdown, csv and png.
+
+    Raises
+    ------
+    InvalidOption
+        An unknown task or row, or data that do not suffice.
+
+    Examples
+    --------
+    >>> run("chess", "data.nc")
+    Traceback (most recent call last):
+    xforecast.errors.InvalidOption: task: found 'chess', wanted one of enso, icar-enso, nbody, radar, sevir
+    """
+    _check_task(task)
+    place = Path(folder) / task
+    rows = _rows(task)
+    experiment = TASKS[task].load(Path(data))
+    found = {}
+    for name in _chosen(rows, models, place):
+        options = rows.get(name, {"forecaster": name})
+        forecaster = _forecaster(name, options, experiment, place, minutes, seed, device, progress)
+        found[name] = _scored(name, forecaster, options, experiment, place, seed, device)
+    table = Table.of(task, found, paper=paper)
+    table.write(Path(folder))
+    return table
+
+
+def costs(task: str) -> Table:
+    """Parameters and multiply-accumulates of one forecast of the papers' networks; no data are needed.
+
+    Parameters
+    ----------
+    task : str
+        As in `run`.
+
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
+    >>> costs("icar-enso").frame.loc["UNet", "parameters"]
+    12062254
+    """
+    _check_task(task)
+    found = {}
+    for name, preset in TASKS[task].published.items():
+        config = preset()
+        network = _on_no_device(config)
+        shape = (config.history, *config.grid, config.input_channels)  # type: ignore[attr-defined]
+        found[name] = {"parameters": count_parameters(network), "MACs (G)": macs(network, shape) / 1e9}
+    return Table.of(task, found)
+
+
+def _on_no_device(config: Config) -> torch.nn.Module:
+    with torch.device("meta"):
+        return build(next(name for name, entry in MODELS.items() if entry[1] is type(config)), config)
+
+
+# ------------------------------------------------------------------ rows
+
+
+def _check_task(task: str) -> None:
+    if task not in TASKS:
+        raise InvalidOption("task", task, f"one of {', '.join(sorted(TASKS))}")
+
+
+def _rows(task: str) -> dict[str, dict[str, Any]]:
+    return _stored().get(task, {})
+
+
+def _stored() -> dict[str, Any]:
+    return tomllib.loads((files("xforecast.benchmark") / "rows.toml").read_text())
+
+
+def _chosen(rows: Mapping[str, Mapping], models: Sequence[str] | str | None, place: Path) -> list[str]:
+    if models == "all":
+        return list(rows)
+    if models is not None:
+        wanted = [models] if isinstance(models, str) else list(models)
+        unknown = [name for name in wanted if name not in rows and not _is_forecaster(name)]
+        if unknown:
+            raise InvalidOption("models", unknown, f"rows among {', '.join(rows)}, or forecasters")
+        return wanted
+    return [name for name, options in rows.items() if not _learns(options) or _place(place, name).exists()]
+
+
+def _is_forecaster(name: str) -> bool:
+    from xforecast.errors import XForecastError
+
+    try:
+        load(name)
+    except XForecastError:
+        return False
+    return True
+
+
+def _learns(options: Mapping[str, Any]) -> bool:
+    """Whether a row is a network that has to be trained by gradient."""
+    closed = ("Climatology", "DampedPersistence", "Extrapolation", "LinearInverseModel", "Persistence", "STEPS")
+    return "forecaster" not in options and options.get("model") not in closed
+
+
+def _place(place: Path, name: str) -> Path:
+    return place / "forecasters" / re.sub(r"\W+", "-", name).strip("-").lower() / CONFIG_FILE
+
+
+# ------------------------------------------------------------------ forecasters
+
+
+def _forecaster(name, options, experiment: Experiment, place: Path, minutes, seed, device, progress) -> Forecaster:
+    """Loaded, or made and kept."""
+    if "forecaster" in options:
+        return load(options["forecaster"])
+    file = _place(place, name)
+    if file.exists():
+        return Forecaster.load(file.parent)
+    train = experiment.train.isel(experiment.crop) if _learns(options) else experiment.train
+    config = _config(options, experiment, train)
+    training = {**_stored()["training"], "seed": seed}
+    if _learns(options):
+        training["steps"] = _affordable(config, training["batch_size"], minutes)
+    made = fit(
+        train, config, **experiment.options, name=name, folder=place / "training" / file.parent.name,
+        resume=True, device=device, progress=progress, **training,
+    )  # fmt: skip
+    made.save(file.parent)
+    return made
+
+
+def _config(options: Mapping[str, Any], experiment: Experiment, train: xr.Dataset) -> Config:
+    if "preset" in options:
+        return getattr(presets, options["preset"])()
+    kind = config_class(options["model"])
+    field = next(iter(train.data_vars.values()))
+    lengths = {key: experiment.options[key] for key in ("history", "horizon")}
+    known = {
+        **lengths,
+        "grid": tuple(field.sizes[find_axis(field, axis)] for axis in ("y", "x")),
+        "input_channels": 1 + 2 * len(experiment.options.get("calendar", ())),
+        "output_channels": 1,
+        **experiment.data_options,
+    }
+    accepted = {key: value for key, value in known.items() if key in kind.__dataclass_fields__}
+    return kind.from_dict({**accepted, **{k: v for k, v in options.items() if k not in ("model", "samples")}})
+
+
+def _affordable(config: Config, batch_size: int, minutes: float) -> int:
+    """Steps of training in that time on this machine."""
+    network = build(next(name for name, entry in MODELS.items() if entry[1] is type(config)), config)
+    shape = (batch_size, config.history, *config.grid, config.input_channels)  # type: ignore[attr-defined]
+    x = torch.randn(shape)
+    y = torch.randn(batch_size, config.horizon, *config.grid, 1)  # type: ignore[attr-defined]
+    for timed in (False, True):
+        begin = time.perf_counter()
+        network.loss(x, y).backward()  # type: ignore[operator]
+        if timed:
+            return max(FEWEST_STEPS, int(60 * minutes / (time.perf_counter() - begin)))
+    raise AssertionError
+
+
+# ------------------------------------------------------------------ scores
+
+
+def _scored(name, forecaster: Forecaster, options, experiment: Experiment, place: Path, seed, device) -> dict:
+    """Scores and costs of one forecaster, from the file of an earlier run if it is the same one."""
+    file = place / "scores" / f"{_place(place, name).parent.name}.json"
+    if file.exists():
+        stored = json.loads(file.read_text())
+        if stored["digest"] == forecaster.digest and stored["seed"] == seed:
+            return stored["row"]
+    chosen = {"samples": options["samples"]} if "samples" in options else {}
+    test = experiment.test.chunk({_time(experiment.test): 64})
+    fc = forecaster.forecast(test, init=experiment.starts, seed=seed, device=device, progress=False, **chosen)
+    row = {**_cost(forecaster, options), **experiment.score(fc.chunk(init=STARTS_AT_ONCE))}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"digest": forecaster.digest, "seed": seed, "row": row}, indent=1))
+    return row
+
+
+def _time(ds: xr.Dataset) -> Any:
+    return next(dim for array in ds.data_vars.values() if (dim := find_axis(array, "time")) is not None)
+
+
+def _cost(forecaster: Forecaster, options: Mapping[str, Any]) -> dict[str, float]:
+    """Parameters, multiply-accumulates and seconds of one forecast."""
+    parameters = count_parameters(forecaster.model)
+    history = np.zeros((1, *forecaster.spec.input_shape), np.float32)
+    forecaster.predict(history, options.get("samples"))
+    begin = time.perf_counter()
+    forecaster.predict(history, options.get("samples"))
+    seconds = time.perf_counter() - begin
+    work = {"MACs (G)": macs(forecaster.model, forecaster.spec.input_shape) / 1e9} if parameters else {}
+    return {"parameters": parameters, **work, "seconds": seconds}

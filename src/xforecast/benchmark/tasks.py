@@ -1,0 +1,268 @@
+"""The benchmarks: where their data come from, how they are divided, and what is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xforecast import datasets, skill
+from xforecast.errors import InvalidOption
+from xforecast.files import open_data
+from xforecast.find import find_axis
+from xforecast.models import presets
+from xforecast.models.protocol import Config
+
+__all__ = ["TASKS", "Experiment", "Task"]
+
+Scores = dict[str, float]
+VIL_THRESHOLDS = (16, 74, 133, 160, 181, 219)
+RAIN_THRESHOLDS = (0.5, 2.0, 5.0, 10.0)
+ENSO_TARGETS, ENSO_TRAINING, ENSO_BASE = slice("1984", "2017"), slice(None, "1981"), ("1951", "1980")
+FSS_WINDOW = 9
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data of one benchmark.
+
+    Parameters
+    ----------
+    train : xarray.Dataset
+        What models learn from.
+    test : xarray.Dataset
+        What they forecast from; nothing of it that is scored was in ``train``.
+    starts : slice or list
+        The forecasts that are scored.
+    options : mapping
+        Of `xforecast.fit`: lengths, held-out share, base period, transform.
+    score : callable
+        From a forecast to the scores by column.
+    data_options : mapping
+        Further options of models that need to know the data, such as the size of a pixel.
+    crop : mapping
+        Positions of the cells that networks see, where not every network can take all of them.
+    """
+
+    train: xr.Dataset
+    test: xr.Dataset
+    starts: Any
+    options: Mapping[str, Any]
+    score: Callable[[xr.Dataset], Scores]
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    crop: Mapping[Any, slice] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One benchmark.
+
+    Parameters
+    ----------
+    title : str
+        For table and figure.
+    data : str
+        What the path must hold.
+    columns : mapping
+        Score to whether more is better.
+    load : callable
+        From a path to an `Experiment`.
+    published : mapping
+        Row to the configuration of the papers, for the columns of cost.
+    by : str
+        What the columns in the figure differ in.
+    """
+
+    title: str
+    data: str
+    columns: Mapping[str, bool]
+    load: Callable[[Path], Experiment]
+    published: Mapping[str, Callable[[], Config]] = field(default_factory=dict)
+    by: str = ""
+
+
+def _starts(record: xr.Dataset, length: int, history: int) -> list:
+    """Dates of the last history step of every sequence of a record."""
+    return list(record["time"].values.reshape(-1, length)[:, history - 1])
+
+
+def _numbers(scores: Mapping[str, xr.DataArray]) -> Scores:
+    """All of them in one pass over lazy data."""
+    return {str(name): float(value) for name, value in xr.Dataset(dict(scores)).compute().data_vars.items()}
+
+
+# ------------------------------------------------------------------ SEVIR
+
+
+def _sevir(root: Path) -> Experiment:
+    history, horizon = 13, 12
+    train = datasets.as_record(datasets.sevir(root, split="train")[["vil"]], "event")
+    windows = datasets.sevir_sequences(datasets.sevir(root, split="test")[["vil"]], history, horizon)
+    test = datasets.as_record(windows)
+
+    def score(fc: xr.Dataset) -> Scores:
+        observed = skill.align(fc, test["vil"])
+        found = skill.protocols.sevir(fc["vil"], observed, normalised=False)
+        by_threshold = {f"CSI-{level}": found["csi"].sel(threshold=level, drop=True) for level in VIL_THRESHOLDS}
+        crps = skill.crps(fc["vil"], observed) / 255
+        return _numbers({"CSI-M": found["csi_mean"], **by_threshold, "MSE (1e-3)": 1e3 * found["mse"], "CRPS": crps})
+
+    valid = datasets.as_record(datasets.sevir(root, split="val")[["vil"]], "event")
+    options = {"history": history, "horizon": horizon, "valid": valid}
+    return Experiment(train, test, _starts(test, history + horizon, history), options, score)
+
+
+# ------------------------------------------------------------------ ICAR-ENSO
+
+
+def _icar_enso(folder: Path) -> Experiment:
+    history, horizon = 12, 14
+    train = datasets.as_record(datasets.icar_enso(folder, "train")[["sst"]], "model")
+    valid = datasets.as_record(datasets.icar_enso(folder, "val")[["sst"]], "model")
+    windows = datasets.icar_enso_windows(datasets.icar_enso(folder, "test"), history, horizon)
+    test, labels = datasets.as_record(windows[["sst"]]), windows["nino"].values
+
+    def score(fc: xr.Dataset) -> Scores:
+        observed = skill.align(fc, test["sst"])
+        found = skill.protocols.icar_enso(fc["sst"].rename(init="sequence"), observed.rename(init="sequence"), labels,
+                                          normalised=False)  # fmt: skip
+        names = {"nino34_mean": "C-Nino3.4-M", "nino34_weighted_mean": "C-Nino3.4-WM"}
+        scores = {title: found[name] for name, title in names.items()}
+        return _numbers({**scores, "MSE (1e-4)": 1e4 * found["mse"], "CRPS": skill.crps(fc["sst"], observed)})
+
+    options = {"history": history, "horizon": horizon, "valid": valid}
+    return Experiment(train, test, _starts(test, history + horizon, history), options, score)
+
+
+# ------------------------------------------------------------------ N-body MNIST
+
+
+def _nbody(path: Path, sequences: tuple[int, int, int] = (3000, 100, 300)) -> Experiment:
+    """Digits of an npz file; the last tenth of them appear in the test sequences only."""
+    history = horizon = 10
+    with np.load(path) as stored:
+        digits = stored["images"]
+    known, unseen = np.split(digits, [len(digits) * 9 // 10])
+    sources = (known, known, unseen)
+    train, valid, test = (
+        datasets.as_record(datasets.nbody_mnist(count, source, seed=seed))
+        for seed, (count, source) in enumerate(zip(sequences, sources, strict=True))
+    )
+
+    def score(fc: xr.Dataset) -> Scores:
+        forecast, observed = fc["frames"].mean("sample"), skill.align(fc, test["frames"])
+        cells = fc.sizes["y"] * fc.sizes["x"]
+        return _numbers({
+            "MSE": cells * skill.mse(forecast, observed), "MAE": cells * skill.mae(forecast, observed),
+            "SSIM": skill.ssim(forecast, observed), "CRPS": skill.crps(fc["frames"], observed),
+        })  # fmt: skip
+
+    options = {"history": history, "horizon": horizon, "valid": valid}
+    return Experiment(train, test, _starts(test, history + horizon, history), options, score)
+
+
+# ------------------------------------------------------------------ ENSO from observations
+
+
+def _enso(file: Path) -> Experiment:
+    """Networks see 12 latitudes by 48 longitudes, which all of them can halve; closed forms the whole tropics."""
+    ds = open_data(file)
+    name = next((str(key) for key in ds.data_vars if find_axis(ds[key], "time") is not None), None)
+    if name is None:
+        raise InvalidOption("data", list(ds.data_vars), "a file of monthly sea surface temperature")
+    lat, lon = (find_axis(ds[name], axis) for axis in ("y", "x"))
+    nodes = {lat: np.arange(-30.0, 31, 5), lon: np.arange(20.0, 301, 5)}
+    tropics = ds[[name]].sel(nodes, method="nearest", tolerance=0.01)
+    crop = {lat: slice(1, None), lon: slice(8, 56)}
+    time = find_axis(ds[name], "time")
+
+    def score(fc: xr.Dataset) -> Scores:
+        index, truth = skill.nino34(fc[name]).compute(), skill.nino34(ds[name]).compute()
+        base = slice(*ENSO_BASE)
+        by_lead = skill.nino34_correlation(index, truth, targets=ENSO_TARGETS, base=base)
+        error = skill.nino34_error(index, truth, targets=ENSO_TARGETS, base=base)
+        named = {f"{int(lead)}": by_lead.sel(lead=lead, drop=True) for lead in by_lead["lead"]}
+        means = {"mean": skill.nino34_mean(by_lead), "RMSE": error.mean("lead")}
+        return _numbers({**named, **means})
+
+    options = {"history": 12, "horizon": 18, "valid": slice("1972", "1981"), "base": ENSO_BASE, "calendar": ["annual"]}
+    starts = slice(str(int(ENSO_TARGETS.start) - 2), ENSO_TARGETS.stop)
+    return Experiment(tropics.sel({time: ENSO_TRAINING}), ds[[name]], starts, options, score, crop=crop)
+
+
+# ------------------------------------------------------------------ radar
+
+
+def _radar(file: Path) -> Experiment:
+    """The last third of a record of rain is forecast, the rest is learnt from."""
+    rain = datasets.open_radar(file).load()
+    steps = rain.sizes["time"]
+    history, horizon = 7, 12
+    first = steps * 2 // 3
+    if first < 2 * (history + horizon) or steps - first < history + horizon:
+        raise InvalidOption("data", f"{steps} frames", f"at least {4 * (history + horizon)}")
+    train, test = rain.isel(time=slice(first)), rain.isel(time=slice(first, None))
+    starts = list(test["time"].values[history - 1 : -horizon])
+    minutes = float((rain["time"].values[1] - rain["time"].values[0]) / np.timedelta64(1, "m"))
+    x = rain[find_axis(rain["rain_rate"], "x")].values
+    kilometres = abs(float(x[1] - x[0])) / 1000
+
+    def score(fc: xr.Dataset) -> Scores:
+        forecast, observed = fc["rain_rate"], skill.align(fc, test["rain_rate"])
+        csi = skill.csi(forecast, observed, list(RAIN_THRESHOLDS))
+        named = {f"CSI-{level:g}": csi.sel(threshold=level, drop=True) for level in RAIN_THRESHOLDS}
+        fss = skill.fss(forecast, observed, 2.0, FSS_WINDOW)
+        crps = skill.crps(forecast, observed)
+        return _numbers({"CSI-M": csi.mean("threshold"), **named, "FSS-2": fss, "CRPS": crps})
+
+    options = {"history": history, "horizon": horizon, "valid": 0.15, "transform": ("log1p", 0.5)}
+    return Experiment(train, test, starts, options, score, {"minutes": minutes, "kilometres": kilometres})
+
+
+# ------------------------------------------------------------------ the table
+
+SEVIR_ROWS = {
+    "UNet": presets.unet_sevir, "ConvLSTM": presets.convlstm_sevir, "PredRNN": presets.predrnn_sevir,
+    "PhyDNet": presets.phydnet_sevir, "E3D-LSTM": presets.e3dlstm_sevir, "Rainformer": presets.rainformer_sevir,
+    "Earthformer w/o global": lambda: presets.earthformer_sevir(global_vectors=0),
+    "Earthformer": presets.earthformer_sevir,
+}  # fmt: skip
+ENSO_ROWS = {
+    "UNet": presets.unet_enso, "ConvLSTM": presets.convlstm_enso, "PredRNN": presets.predrnn_enso,
+    "PhyDNet": presets.phydnet_enso, "E3D-LSTM": presets.e3dlstm_enso, "Rainformer": presets.rainformer_enso,
+    "Earthformer w/o global": lambda: presets.earthformer_enso(global_vectors=0),
+    "Earthformer": presets.earthformer_enso,
+}  # fmt: skip
+NBODY_ROWS = {
+    "Earthformer w/o global": presets.earthformer_nbody,
+    "Earthformer": lambda: presets.earthformer_nbody(global_vectors=8),
+}
+TASKS = {
+    "sevir": Task(
+        "SEVIR, 13 frames in, 12 out", "the root folder of SEVIR",
+        {"CSI-M": True, **{f"CSI-{level}": True for level in VIL_THRESHOLDS}, "MSE (1e-3)": False, "CRPS": False},
+        _sevir, SEVIR_ROWS, "threshold",
+    ),
+    "icar-enso": Task(
+        "ICAR-ENSO, 12 months in, 14 out", "the folder with CMIP_train.nc and CMIP_label.nc",
+        {"C-Nino3.4-M": True, "C-Nino3.4-WM": True, "MSE (1e-4)": False, "CRPS": False}, _icar_enso, ENSO_ROWS,
+    ),
+    "nbody": Task(
+        "N-body MNIST, 10 frames in, 10 out", "an npz file of digits, `images`",
+        {"MSE": False, "MAE": False, "SSIM": True, "CRPS": False}, _nbody, NBODY_ROWS,
+    ),
+    "enso": Task(
+        "Nino3.4 from observations to 1981, targets 1984-2017", "a file of monthly SST from 1951 or before to 2017",
+        {**{str(lead): True for lead in range(1, 18)}, "mean": True, "RMSE": False}, _enso, by="lead",
+    ),
+    "radar": Task(
+        "Radar rain, 7 frames in, 12 out", "a radar file that `xforecast.datasets.open_radar` reads",
+        {"CSI-M": True, **{f"CSI-{level:g}": True for level in RAIN_THRESHOLDS}, "FSS-2": True, "CRPS": False},
+        _radar, by="threshold",
+    ),
+}  # fmt: skip
+"""Every benchmark by name."""

@@ -1,0 +1,126 @@
+"""Benchmarks: rows by name, nothing done twice, and costs without data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xforecast as xf
+from xforecast import benchmark, datasets, skill
+from xforecast.benchmark import runs
+from xforecast.benchmark.tasks import TASKS, Experiment, Task
+from xforecast.cli import main
+from xforecast.errors import InvalidOption
+
+ROWS = {
+    "persistence": {"model": "Persistence"},
+    "UNet": {"model": "UNet", "channels": [4, 8], "centre": 8},
+}
+
+
+def moving_blobs(sequences: int, seed: int) -> xr.Dataset:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:16, :16]
+    start, speed = rng.uniform(0, 16, (2, sequences, 2)) / [[[1]], [[8]]]
+    places = start[:, None] + speed[:, None] * np.arange(6)[None, :, None]
+    values = np.exp(-((y - places[..., 0, None, None]) ** 2 + (x - places[..., 1, None, None]) ** 2) / 8)
+    ds = xr.Dataset({"frames": (("sequence", "time", "y", "x"), values.astype(np.float32), {"units": "1"})})
+    return datasets.as_record(ds)
+
+
+def load(path) -> Experiment:
+    train, test = moving_blobs(8, 0), moving_blobs(4, 1)
+    starts = list(test.time.values.reshape(4, 6)[:, 2])
+
+    def score(fc):
+        return {"MSE": float(skill.mse(fc.frames.mean("sample"), skill.align(fc, test.frames)))}
+
+    return Experiment(train, test, starts, {"history": 3, "horizon": 3, "valid": None}, score)
+
+
+@pytest.fixture
+def task(monkeypatch):
+    monkeypatch.setitem(TASKS, "blobs", Task("Moving blobs", "nothing", {"MSE": False}, load))
+    stored = {"training": {"batch_size": 4}, "blobs": ROWS}
+    monkeypatch.setattr(runs, "_stored", lambda: stored)
+    return "blobs"
+
+
+def test_by_default_what_needs_no_training(task, tmp_path):
+    table = benchmark.run(task, tmp_path, tmp_path)
+    assert list(table.frame.index) == ["persistence"]
+    assert {"blobs.md", "blobs.csv", "blobs.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_networks_are_trained_once_and_scored_once(task, tmp_path, monkeypatch):
+    first = benchmark.run(task, tmp_path, tmp_path, models="all", minutes=0.01, progress=False)
+    assert list(first.frame.index) == ["persistence", "UNet"]
+    assert first.frame.loc["UNet", "parameters"] > 0
+    assert np.isfinite(first.frame["MSE"]).all()
+
+    def never(*args, **kwargs):
+        raise AssertionError("done twice")
+
+    monkeypatch.setattr(runs, "fit", never)
+    monkeypatch.setattr(runs.Forecaster, "forecast", never)
+    again = benchmark.run(task, tmp_path, tmp_path, progress=False)
+    assert again.frame.equals(first.frame)
+    kept = json.loads((tmp_path / "blobs" / "scores" / "unet.json").read_text())
+    assert kept["row"]["MSE"] == first.frame.loc["UNet", "MSE"]
+
+
+def test_a_forecaster_of_ones_own_is_a_row(task, tmp_path):
+    own = xf.fit(moving_blobs(4, 2), "Persistence", history=3, horizon=3, valid=None, name="mine")
+    folder = own.save(tmp_path / "mine")
+    table = benchmark.run(task, tmp_path, tmp_path / "out", models=["persistence", str(folder)])
+    assert table.frame.loc[str(folder), "MSE"] == pytest.approx(table.frame.loc["persistence", "MSE"], rel=1e-4)
+
+
+def test_the_table_marks_the_best(task):
+    rows = {"a": {"MSE": 2.0, "parameters": 5}, "b": {"MSE": 1.0, "parameters": 1234567}}
+    table = benchmark.Table.of(task, rows)
+    assert table.best == {"MSE": "b"}
+    assert "**1.000**" in table.markdown()
+    assert "1,234,567" in repr(table)
+
+
+def test_unknown_tasks_and_rows_are_told(task, tmp_path):
+    with pytest.raises(InvalidOption, match="one of blobs, enso"):
+        benchmark.run("chess", tmp_path)
+    with pytest.raises(InvalidOption, match="UNett"):
+        benchmark.run(task, tmp_path, tmp_path, models=["UNett"])
+
+
+@pytest.mark.parametrize(("task", "rows"), [("sevir", 8), ("icar-enso", 8), ("nbody", 2)])
+def test_costs_need_no_data_and_the_papers_stand_beside(task, rows):
+    table = benchmark.costs(task)
+    assert len(table.frame) == rows
+    assert (table.frame["MACs (G)"] > 0).all()
+    assert int(table.frame.loc["Earthformer w/o global", "parameters"]) in (13_075_029, 6_601_293, 6_702_109)
+
+
+def test_published_numbers_agree_with_the_counted_parameters():
+    for task in ("sevir", "icar-enso"):
+        printed = benchmark.Table.of(task, {"x": {}}, paper=True).published
+        counted = benchmark.costs(task).frame["parameters"] / 1e6
+        for name in counted.index.drop("Rainformer"):  # theirs has weights that nothing uses
+            assert float(counted[name]) == pytest.approx(printed.loc[name, "parameters (M)"], rel=0.02)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_row_names_a_model_or_a_forecaster(task):
+    for options in runs._rows(task).values():
+        if "preset" in options:
+            assert getattr(xf.models.presets, options["preset"])
+        elif "forecaster" in options:
+            assert xf.load(options["forecaster"])
+        else:
+            assert options["model"] in xf.models.MODELS
+
+
+def test_on_the_command_line(capsys):
+    assert main(["benchmark", "icar-enso"]) in (0, None)
+    assert "12,062,254" in capsys.readouterr().out
