@@ -145,6 +145,36 @@ def test_what_is_finished_is_read_and_not_trained(rain, tmp_path, monkeypatch):
     assert xf.fit(rain, TINY, folder=tmp_path, resume=True, **QUICK).digest == first.digest
 
 
+def test_latents_encoded_once_give_the_loss_of_the_frames(rain, forecaster):
+    from xforecast.training.data import windows_of
+
+    windows, _ = windows_of(rain, forecaster.spec)
+    windows.truth[:, 0] = np.nan
+    model = PreDiff(forecaster.model.config)
+    model.load_state_dict(forecaster.model.state_dict())
+    stage = model.stage("denoiser", encoded_pairs=6)
+    model.autoencoder.encoder.head.convolution.weight.data[4:] = 0  # the drawn latent is the mean
+    model.autoencoder.encoder.moments.weight.data[4:] = 0
+    model.autoencoder.encoder.moments.bias.data[4:] = -30
+    weight = torch.ones(1, 1, 8, 8, 1)
+    encoded = stage.encode_pairs(windows, weight)
+    assert len(encoded) == 6
+    pairs = [windows[number * len(windows) // 6] for number in range(6)]
+    x, y = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+    context, target = (torch.stack(parts) for parts in zip(*[encoded[k] for k in range(6)], strict=True))
+    losses = []
+    for part, args in (
+        (stage, (context, target, None)),
+        (model.stage("denoiser"), (x, y, weight * y.isfinite())),
+    ):
+        noise, t = torch.randn(6, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6)
+        model._draw_steps = lambda count, t=t: t
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "randn_like", lambda like, noise=noise: noise)
+            losses.append(part.loss(*args).item())
+    assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+
+
 # ------------------------------------------------------------------ a quantity of one's own
 
 
@@ -209,6 +239,7 @@ def test_a_number_for_the_whole_sequence(rain, forecaster):
             "functional",
         ),
         ({"stages": {"denoiser": {"adversary": {}}}}, "autoencoder"),
+        ({"stages": {"autoencoder": {"encoded_pairs": 3}}}, "encoded_pairs"),
         ({"members": 2}, "members"),
         ({"calendar": ["diurnal"]}, "channels"),
     ],

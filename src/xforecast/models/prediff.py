@@ -12,10 +12,10 @@ from torch import nn
 from xforecast.errors import InvalidOption
 from xforecast.models.adversarial import AdversarialAutoencoder, AdversarialAutoencoderConfig
 from xforecast.models.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
-from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig
+from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig, Posterior
 from xforecast.models.diffusion import PREDICTIONS, DiffusionLoss, NoiseSchedule
 from xforecast.models.guidance import Constraint, DecoderGuidance, NetworkGuidance, residual_of, violation
-from xforecast.models.protocol import Config, check_choice, check_shape
+from xforecast.models.protocol import Config, check_choice, check_positive, check_shape
 from xforecast.models.samplers import Denoiser, row_noise, sample
 from xforecast.models.unet import LATENT_BLOCK, CuboidUNet, CuboidUNetConfig
 
@@ -537,6 +537,9 @@ class TrainingStage(nn.Module):
         Of a new alignment network; by default half as wide as the denoiser.
     adversary : AdversarialAutoencoderConfig or mapping, optional
         For the autoencoder: train it against an adversary with these options.
+    encoded_pairs : int, optional
+        For the denoiser: train on the latents of this many pairs, encoded once by :meth:`encode_pairs`, which saves the
+        autoencoder's share of every step.
 
     Attributes
     ----------
@@ -565,6 +568,7 @@ class TrainingStage(nn.Module):
         name: str | None = None,
         network: KnowledgeAlignmentConfig | None = None,
         adversary: AdversarialAutoencoderConfig | Mapping[str, Any] | None = None,
+        encoded_pairs: int | None = None,
     ):
         super().__init__()
         check_choice("part", part, PreDiff.stages)
@@ -579,6 +583,11 @@ class TrainingStage(nn.Module):
             model._alignment()
         if adversary is not None and part != "autoencoder":
             raise InvalidOption("adversary", adversary, f"none for the {part}", "give it to the stage 'autoencoder'")
+        if encoded_pairs is not None:
+            check_positive("encoded_pairs", encoded_pairs)
+            if part != "denoiser":
+                raise InvalidOption("encoded_pairs", encoded_pairs, f"none for the {part}")
+        self.encoded_pairs = encoded_pairs
         self.part, self.functional, self.config = part, functional, model.config
         self.training_options = {"average": 0.999} if part == "denoiser" else {}
         self.network = getattr(model, part)
@@ -606,6 +615,41 @@ class TrainingStage(nn.Module):
             model.config = replace(model.config, alignment=config)
             model._alignment().config = config
 
+    @torch.no_grad()
+    def encode_pairs(self, data: Any, weight: torch.Tensor) -> torch.utils.data.Dataset:
+        """Latents of evenly spread pairs of a data set, in float16, for :meth:`loss` with `encoded_pairs`.
+
+        Parameters
+        ----------
+        data : Dataset
+            Pairs (x, y).
+        weight : Tensor
+            Broadcasts against y.
+
+        Returns
+        -------
+        Dataset
+            Of latents of the history, and of mean, log variance and mean weight of the target's latents.
+        """
+        (model,) = self._whole
+        total = min(self.encoded_pairs or len(data), len(data))
+        contexts, targets = [], []
+        for number in range(total):
+            x, y = (part[None] for part in data[number * len(data) // total])
+            known = (weight * y.isfinite())[:1]
+            posterior = model.autoencoder.encode(_filled(y, known), chunk=FRAMES_AT_ONCE)
+            cells = model._latent_weight(known, y)
+            contexts.append(model.encode(x, chunk=FRAMES_AT_ONCE)[0].half())
+            targets.append(torch.cat([posterior.mean, posterior.logvar, cells], dim=-1)[0].half())  # type: ignore[list-item]
+        return torch.utils.data.TensorDataset(torch.stack(contexts), torch.stack(targets))
+
+    def _encoded_loss(self, context: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        (model,) = self._whole
+        moments, cells = target[..., :-1].float(), target[..., -1:].float()
+        clean = model.config.latent_scale * Posterior.of_moments(moments).sample()
+        t, noise = model._draw_steps(len(clean)), torch.randn_like(clean)
+        return model.diffusion_loss(clean, context.float(), t, noise, cells)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Forecast of the whole model."""
         return self._whole[0](x)
@@ -621,6 +665,8 @@ class TrainingStage(nn.Module):
             Broadcasts against `y`. Where it is zero `y` may be missing (NaN).
         """
         (model,) = self._whole
+        if self.encoded_pairs:
+            return self._encoded_loss(x, y)
         if self.part == "denoiser":
             return model.loss(x, y, weight)
         if self.part == "alignment":
@@ -643,6 +689,10 @@ class TrainingStage(nn.Module):
             ``observed`` and ``made`` frames, or the functional of both for the alignment network.
         """
         (model,) = self._whole
+        if self.encoded_pairs:
+            scale = model.config.latent_scale
+            moments = y[..., :-1].float()
+            x, y = model.decode(x.float()), model.decode(scale * Posterior.of_moments(moments).mean)
         y = torch.nan_to_num(y)
         if self.part == "autoencoder":
             return {"observed": y[:, :PREVIEW_FRAMES], "made": model.autoencoder(y[:, :PREVIEW_FRAMES])}

@@ -73,9 +73,14 @@ def train_stages(
         torch.manual_seed(training.get("seed", 0) + number)
         stage, own = _stage(model, name, given, training, spec)
         stage.prepare(*_examples(data))  # type: ignore[operator]
-        if not (course.get("resume") and _read(stage, own, folder)):
-            train(stage, data, valid, weight, own, **{**course, "folder": folder})
-            _keep(stage, own, folder)
+        if course.get("resume") and _read(stage, own, folder):
+            continue
+        pairs, held_out, weights = data, valid, weight
+        if getattr(stage, "encoded_pairs", None):
+            pairs, held_out = (part and stage.encode_pairs(part, weight) for part in (data, valid))  # type: ignore
+            weights = torch.ones(1)  # encoded with the pairs
+        train(stage, pairs, held_out, weights, own, **{**course, "folder": folder})
+        _keep(stage, own, folder)
     model.eval()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from xforecast.errors import UnknownForecaster
 
 __all__ = ["read", "run"]
 
-RECIPES = ("enso",)
+RECIPES = ("enso", "radar")
+"""A TOML file and a module of that name each; the module has ``train(recipe, entry, data, output, ...)``."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def run(
     output: str | os.PathLike,
     only: str | None = None,
     quick: bool = False,
+    resume: bool = False,
     progress: bool | None = None,
 ) -> list[Path]:
     """Follow a recipe.
@@ -50,7 +54,9 @@ def run(
     only : str, optional
         Train one forecaster of the recipe.
     quick : bool
-        A few steps only, to see that everything works.
+        A few steps only, to see that everything works: with the table ``quick`` of the recipe.
+    resume : bool
+        Go on from the checkpoints in ``output``.
     progress : bool, optional
         Draw a bar.
 
@@ -59,8 +65,6 @@ def run(
     list of pathlib.Path
         The folders.
     """
-    from xforecast.training.recipes import enso
-
     recipe = read(name)
     chosen = [entry for entry in recipe["forecasters"] if only in (None, entry["name"])]
     if not chosen:
@@ -69,6 +73,12 @@ def run(
             f"found {only!r}, wanted one of {names}\n  -> --only {recipe['forecasters'][0]['name']}"
         )
     if quick:
-        recipe["training"] |= {"steps": 3}
-        recipe["simulation"] |= {"series": 2}
-    return [enso.train(recipe, entry, Path(data), Path(output), progress=progress) for entry in chosen]
+        recipe = _merged(recipe, recipe["quick"])
+    train = import_module(f"{__name__}.{name}").train
+    return [train(recipe, entry, Path(data), Path(output), resume=resume, progress=progress) for entry in chosen]
+
+
+def _merged(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe with some entries changed, at any depth."""
+    nested = {key: _merged(recipe[key], value) for key, value in changes.items() if isinstance(value, Mapping)}
+    return {**recipe, **changes, **nested}

@@ -32,7 +32,9 @@ LIMITS = (-12.0, 12.0)
 VERIFIED = ("1984", "2017")
 
 
-def train(recipe: Recipe, entry: Recipe, data: Path, output: Path, *, progress: bool | None = None) -> Path:
+def train(
+    recipe: Recipe, entry: Recipe, data: Path, output: Path, *, resume: bool = False, progress: bool | None = None
+) -> Path:
     """Train one forecaster of the recipe and save it with its card.
 
     Parameters
@@ -43,6 +45,10 @@ def train(recipe: Recipe, entry: Recipe, data: Path, output: Path, *, progress: 
         The forecaster: name, last year of training data, members.
     data, output : pathlib.Path
         Folders.
+    resume : bool
+        Go on from the checkpoints in ``output``.
+    progress : bool, optional
+        Draw a bar.
 
     Returns
     -------
@@ -58,8 +64,10 @@ def train(recipe: Recipe, entry: Recipe, data: Path, output: Path, *, progress: 
     series = _with_pacific_before(observed, data, recipe, spec, int(past.time.dt.year[0]))
     pairs = _pairs(series, recipe, spec)
     logs = output / f"{entry['name']}-training"
+    course = {"resume": resume, "progress": progress}
     networks = [
-        _member(recipe, spec, pairs, seed, logs / f"member-{seed}", progress) for seed in range(int(entry["members"]))
+        _member(recipe, spec, pairs, seed, {**course, "folder": logs / f"member-{seed}"})
+        for seed in range(int(entry["members"]))
     ]
     ensemble = Ensemble(EnsembleConfig("Earthformer", networks[0].config, size=len(networks)))
     for place, network in zip(ensemble.networks, networks, strict=True):
@@ -187,9 +195,7 @@ def _pairs(series: torch.Tensor, recipe: Recipe, spec: DataSpec) -> Imitation:
     )
 
 
-def _member(
-    recipe: Recipe, spec: DataSpec, pairs: Imitation, seed: int, folder: Path, progress: bool | None
-) -> Earthformer:
+def _member(recipe: Recipe, spec: DataSpec, pairs: Imitation, seed: int, course: Mapping[str, Any]) -> Earthformer:
     """One network, with weights, data and noise of its own seed."""
     from xforecast.training.loop import train as optimise
 
@@ -200,7 +206,7 @@ def _member(
     weight = torch.from_numpy(cell_weights(spec))
     by_lead = lead_weights(own, weight) if recipe["imitation"]["lead_weights"] else torch.ones(spec.horizon, 1, 1, 1)
     options = TrainingOptions.from_dict({**recipe["training"], "seed": seed})
-    optimise(network, own, None, by_lead * weight[..., None], options, folder=folder, progress=progress)
+    optimise(network, own, None, by_lead * weight[..., None], options, **course)
     return network
 
 
