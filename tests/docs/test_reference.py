@@ -2,6 +2,7 @@
 
 import re
 from importlib import import_module
+from inspect import isroutine
 from pathlib import Path
 from types import ModuleType
 
@@ -56,6 +57,15 @@ def test_every_public_name_is_in_the_reference(module, documented):
         if name not in TOLD_IN_TEXT and not isinstance(value, ModuleType) and id(value) not in documented
     ]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "module", ["xforecast.skill", "xforecast.skill.protocols", "xforecast.datasets", "xforecast.plot"]
+)
+def test_every_public_function_has_an_example_that_runs(module):
+    public = {name: value_of(f"{module}.{name}") for name in import_module(module).__all__}
+    without = [name for name, value in public.items() if isroutine(value) and ">>> " not in (value.__doc__ or "")]
+    assert not without
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)

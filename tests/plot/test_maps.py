@@ -47,11 +47,20 @@ def test_rows_are_observed_mean_and_samples_and_columns_leads():
 def test_what_is_said_comes_from_the_attributes():
     figure = plot.maps(monthly())
     assert figure.get_suptitle() == "Sea surface temperature anomaly: forecast from data to Jan 2020"
-    assert bar(figure).get_ylabel() == "Sea surface temperature anomaly (°C)"
+    assert bar(figure).get_ylabel().replace("\n", " ") == "Sea surface temperature anomaly (°C)"
     rain = plot.maps(nowcast(), leads=["5min", "15min", "20min"])
     assert rain.get_suptitle() == "Rain rate: forecast from data to 2024-06-01 23:45"
     titles = ["+5 min\n23:50", "+15 min\n02 Jun 00:00", "+20 min\n02 Jun 00:05"]
     assert [axis.get_title() for axis in shown(rain)] == titles
+    window = nowcast().assign_coords(lead=nowcast().lead - np.timedelta64(10, "m"))
+    past = plot.maps(window)
+    assert [axis.get_title().split("\n")[0] for axis in shown(past)] == [
+        "\N{MINUS SIGN}5 min",
+        "+0 min",
+        "+5 min",
+        "+10 min",
+    ]
+    assert past.get_suptitle() == "Rain rate: before and after 2024-06-01 23:45"
     assert plot.maps(nowcast(), title="Mine").get_suptitle() == "Mine"
 
 
@@ -82,6 +91,19 @@ def test_a_future_that_nobody_has_seen_takes_no_row():
     fc = monthly()
     past = record(fc).assign_coords(time=xr.date_range("2019-01", periods=6, freq="MS"))
     assert len(shown(plot.maps(fc, leads=[1, 2], observed=past))) == 2
+
+
+def test_a_record_is_drawn_by_its_dates():
+    figure = plot.maps(record(nowcast()), leads=["2024-06-01 23:50", "2024-06-02 00:05"])
+    assert [axis.get_title() for axis in shown(figure)] == ["2024-06-01 23:50", "2024-06-02 00:05"]
+    assert figure.get_suptitle() == "Rain rate"
+    months = record(monthly())
+    titles = ["Feb 2020", "Apr 2020", "May 2020", "Jul 2020"]
+    assert [axis.get_title() for axis in shown(plot.maps(months))] == titles
+    nominal = months.assign_coords(time=months.time.convert_calendar("noleap", use_cftime=True).time)
+    assert [axis.get_title() for axis in shown(plot.maps(nominal))] == titles
+    with pytest.raises(InvalidOption, match=r"leads: found \['2020-02-02"):
+        plot.maps(months, leads=["2020-02-02"])
 
 
 def test_uneven_coordinates_are_drawn_where_they_are():

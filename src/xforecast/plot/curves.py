@@ -58,9 +58,10 @@ def skill_by_lead(scores: Scores, *, floor: float | None = 0.0, ax=None, title: 
     'Correlation'
     """
     curves = _curves(scores, "lead")
-    axis = new_axes(ax, 7, 4)
+    axis, units = new_axes(ax, 7, 4), ""
     for number, (name, curve) in enumerate(curves.items()):
-        x, units = lead_numbers(curve.score["lead"])
+        x, unit = lead_numbers(curve.score["lead"])
+        units = units or unit
         _draw(axis, x, curve, name, number)
     if floor is not None:
         axis.axhline(floor, color=FAINT, lw=0.8, zorder=0)

@@ -37,11 +37,16 @@ def one_field(data: xr.DataArray | xr.Dataset, variable: str | None = None, what
 
 
 def one_start(forecast: xr.DataArray) -> xr.DataArray:
-    """The forecast from one start, dims (sample, lead, y, x), the first two under these names."""
+    """The forecast from one start, dims (sample, lead, y, x), the first two under these names.
+
+    A record over time is taken too: its dates stand for the leads.
+    """
     lead, init = find_dimension(forecast, "lead"), find_dimension(forecast, "init")
     if lead is None:
+        lead = find_dimension(forecast, "time")
+    if lead is None:
         raise InvalidOption(
-            "forecast", f"dimensions {forecast.dims}", "a lead dimension", "draw a forecast, of xforecast.forecast"
+            "forecast", f"dimensions {forecast.dims}", "a lead dimension", "draw a forecast, or a record over time"
         )
     if init is not None:
         if forecast.sizes[init] != 1:
@@ -77,10 +82,11 @@ def choose_leads(forecast: xr.DataArray, leads: Sequence[Any] | None, most: int)
     if leads is None:
         places = np.linspace(0, known.size - 1, min(most, known.size)).round().astype(int)
         return forecast.isel(lead=np.unique(places))
-    wanted = np.atleast_1d(np.asarray(pd.to_timedelta(list(leads)) if known.dtype.kind == "m" else leads))
+    read = {"m": pd.to_timedelta, "M": pd.to_datetime}.get(known.dtype.kind, np.asarray)
+    wanted = np.atleast_1d(np.asarray(read(list(leads))))
     missing = [str(lead) for lead in wanted if lead not in known.values]
     if missing or not wanted.size:
-        listing = [str(pd.Timedelta(lead)) for lead in known.values] if known.dtype.kind == "m" else known.values
+        listing = known.to_index().astype(str) if known.dtype.kind in "mM" else known.values
         raise InvalidOption("leads", missing, f"some of {list(listing)}")
     return forecast.sel(lead=wanted)
 

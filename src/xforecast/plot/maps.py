@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from xforecast.plot.style import (
     colouring,
     date_words,
     in_scale,
+    is_dated,
     is_monthly,
+    lead_numbers,
     lead_words,
     pyplot,
     scale_of,
@@ -43,15 +46,17 @@ class _Maps:
         self.y, self.x = space(field)
         field = field.sortby([dim for dim in (self.y, self.x) if dim in field.coords])
         shown = choose_leads(field, leads, most)
-        self.scale, self.monthly = scale_of(shown), is_monthly(shown["lead"])
+        self.scale, self.monthly = scale_of(shown), is_monthly(field["lead"])
         if observed is not None:
             observed = observed.sortby([dim for dim in (self.y, self.x) if dim in observed.coords])
         rows = beside(shown, observed, samples, variable)
         self.rows = {name: in_scale(row.assign_attrs(shown.attrs), self.scale) for name, row in rows.items()}
         self.leads, self.valid = shown["lead"], shown.coords.get("valid_time")
+        if is_dated(self.leads):
+            self.valid = self.leads
         self.init = shown["init"] if "init" in shown.coords else None
         self.label = units_words(next(iter(self.rows.values())))
-        self.shape = shown.sizes[self.y] / shown.sizes[self.x]
+        self.shape = _extent(shown, self.y) / _extent(shown, self.x)
         self.colours = colouring(self.scale, np.concatenate([row.values.ravel() for row in self.rows.values()]))
 
     def when(self, column: int) -> tuple[str, str]:
@@ -60,8 +65,14 @@ class _Maps:
         return lead_words(self.leads[column]), date
 
     def title(self) -> str:
-        start = "" if self.init is None else f" from data to {date_words(self.init, monthly=self.monthly)}"
-        return self.label.split(" (")[0] + f": forecast{start}"
+        if is_dated(self.leads):
+            return self.label.split(" (")[0]
+        name = self.label.split(" (")[0]
+        if self.init is None:
+            return f"{name}: forecast"
+        start = date_words(self.init, monthly=self.monthly)
+        ahead = (lead_numbers(self.leads)[0] > 0).all()
+        return f"{name}: forecast from data to {start}" if ahead else f"{name}: before and after {start}"
 
     def draw(self, axis, name: str, column: int, coast: bool):
         """One map."""
@@ -89,7 +100,7 @@ class _Maps:
     def colour_bar(self, figure, axes, image) -> None:
         height = figure.bbox.height / pyplot().rcParams["figure.dpi"] * 0.75
         bar = figure.colorbar(image, ax=axes, aspect=max(height / 0.16, 8.0), pad=0.02, spacing="uniform")
-        bar.set_label(self.label, color=INK, fontsize=9)
+        bar.set_label(fill(self.label, max(int(height / 0.08), 16)), color=INK, fontsize=9)
         bar.ax.tick_params(labelsize=8, colors=INK, length=2)
         breaks = getattr(self.colours["norm"], "boundaries", None)
         if breaks is not None:
@@ -116,9 +127,10 @@ def maps(
     Parameters
     ----------
     forecast : xarray.DataArray or Dataset
-        Dims (sample, lead, y, x) in any order, one start.
+        Dims (sample, lead, y, x) in any order, one start. Or a record, dims (time, y, x).
     leads : sequence, optional
-        Leads to show, such as ``[1, 6]`` or ``["30min", "1h"]``; four of them by default, evenly spread.
+        Leads (of a record dates) to show, such as ``[1, 6]`` or ``["30min", "1h"]``; four of them by default, evenly
+        spread.
     observed : xarray.DataArray or Dataset, optional
         Dims (time, y, x); shown in a row of its own where it has any of the valid times.
     samples : int, default 0
@@ -174,7 +186,8 @@ def maps(
         image = drawn.draw(axis, name, column, coastlines)
         if name == next(iter(drawn.rows)):
             lead, date = drawn.when(column)
-            words = f"{date}, {lead}" if len(drawn.rows) == 1 and drawn.monthly else f"{lead}\n{date}".strip()
+            apart = ", " if len(drawn.rows) == 1 and drawn.monthly else "\n"
+            words = apart.join(word for word in ((date, lead) if apart == ", " else (lead, date)) if word)
             axis.set_title(words, fontsize=9.5, color=INK)
         if column == 0 and len(drawn.rows) > 1:
             flat = {"rotation": 0, "ha": "right", "va": "center"} if shape < FLAT else {}
@@ -282,6 +295,14 @@ def _even_edges(points: np.ndarray) -> tuple[float, float] | None:
         return None
     half = float(steps.mean()) / 2
     return float(points[0]) - half, float(points[-1]) + half
+
+
+def _extent(field: xr.DataArray, dim: str) -> float:
+    """Length of the map along a dimension, in the units of its coordinate or in cells."""
+    size = field.sizes[dim]
+    if dim not in field.coords or size < 2:
+        return float(size)
+    return abs(float(field[dim][-1] - field[dim][0])) * size / (size - 1)
 
 
 def _label_ticks(axis, field: xr.DataArray, dim: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -224,7 +225,9 @@ def unit_words(unit: str) -> str:
 def date_words(time: Any, *, monthly: bool) -> str:
     """``"Jun 2015"`` or ``"2015-06-01 12:30"``."""
     stamp = _stamp(time)
-    return f"{stamp.strftime('%b')} {stamp.year}" if monthly else stamp.strftime("%Y-%m-%d %H:%M")
+    if monthly:
+        return f"{stamp.strftime('%b')} {stamp.year}"
+    return stamp.strftime("%Y-%m-%d %H:%M:%S" if stamp.second else "%Y-%m-%d %H:%M")
 
 
 def valid_words(time: Any, init: Any, *, monthly: bool) -> str:
@@ -242,8 +245,16 @@ def _stamp(time: Any) -> Any:
 
 
 def is_monthly(lead: xr.DataArray) -> bool:
-    """Whether leads count months."""
+    """Whether leads count months, or dates are a month apart."""
+    if is_dated(lead):
+        step = (lead.values[-1] - lead.values[0]) / max(lead.size - 1, 1)
+        return lead.size > 1 and step / (np.timedelta64(1, "D") if lead.dtype.kind == "M" else timedelta(1)) > 27
     return str(lead.attrs.get("units", "")).startswith("mon")
+
+
+def is_dated(lead: xr.DataArray) -> bool:
+    """Whether what stands for the leads are the dates of a record."""
+    return lead.dtype.kind in "MO"
 
 
 def lead_numbers(lead: xr.DataArray) -> tuple[np.ndarray, str]:
@@ -270,12 +281,16 @@ STEPS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def lead_words(lead: xr.DataArray) -> str:
     """``"3 months ahead"`` or ``"+30 min"``."""
+    if is_dated(lead):
+        return ""
     if lead.dtype.kind == "m":
         seconds = float(lead.values / np.timedelta64(1, "s"))
         size, unit = next((size, unit) for size, unit in STEPS if abs(seconds) >= size * 3 or size == 1)
+        if not seconds:
+            unit = "min"
         if unit == "h" and seconds % 3600:
             size, unit = 60, "min"
-        return f"+{seconds / size:g} {unit}"
+        return f"{seconds / size:+g} {unit}".replace("-", "\N{MINUS SIGN}")
     if is_monthly(lead):
         return f"{int(lead)} month{'' if int(lead) == 1 else 's'} ahead"
     return f"+{lead.item():g} {lead.attrs.get('units', '')}".strip()
