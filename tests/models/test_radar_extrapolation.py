@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
+import xforecast as xf
 from xforecast.errors import InvalidOption, MissingExtra
 from xforecast.models import build, describe
 from xforecast.models.baselines.radar_extrapolation import STEPS, Extrapolation, ExtrapolationConfig, STEPSConfig
@@ -41,6 +43,24 @@ def test_uniform_motion_is_continued(moving):
     assert torch.isfinite(error).all()
     assert float(error.square().mean()) < 0.15 * float(held.square().mean())
     assert torch.isnan(forecast[:, -1, :, 0]).any()  # where the rain came from is unknown
+
+
+def test_they_take_rain_rates_as_they_are_and_know_the_pixel_from_the_data(moving):
+    ds = xr.Dataset(
+        {"rain_rate": (("time", "y", "x"), moving[0, ..., 0].numpy(), {"units": "mm/h"})},
+        coords={
+            "time": xr.date_range("2024-06-01", periods=12, freq="10min"),
+            "y": ("y", 2000.0 * np.arange(SIZE), {"units": "m", "standard_name": "projection_y_coordinate"}),
+            "x": ("x", 2000.0 * np.arange(SIZE), {"units": "m", "standard_name": "projection_x_coordinate"}),
+        },
+    )
+    steps = xf.fit(ds, "STEPS", history=4, horizon=2, valid=None)
+    assert (steps.model.config.minutes, steps.model.config.kilometres) == (10.0, 2.0)
+    fc = steps.forecast(ds, samples=2)
+    assert fc.rain_rate.dims == ("sample", "lead", "y", "x")
+    extrapolation = xf.fit(ds, "Extrapolation", history=4, horizon=2, valid=None, transform="log1p")
+    wanted = extrapolation.model(moving[:, -4:])[0, ..., 0]
+    np.testing.assert_allclose(extrapolation.forecast(ds).rain_rate.isel(sample=0), wanted, rtol=1e-5)
 
 
 def test_no_rain_stays_no_rain():

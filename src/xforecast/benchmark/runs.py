@@ -214,7 +214,6 @@ def _config(options: Mapping[str, Any], experiment: Experiment, train: xr.Datase
         "grid": tuple(field.sizes[find_axis(field, axis)] for axis in ("y", "x")),
         "input_channels": 1 + 2 * len(experiment.options.get("calendar", ())),
         "output_channels": 1,
-        **experiment.data_options,
     }
     accepted = {key: value for key, value in known.items() if key in kind.__dataclass_fields__}
     return kind.from_dict({**accepted, **{k: v for k, v in options.items() if k not in ("model", "samples")}})

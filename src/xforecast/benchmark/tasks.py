@@ -42,8 +42,6 @@ class Experiment:
         Of `xforecast.fit`: lengths, held-out share, base period, transform.
     score : callable
         From a forecast to the scores by column.
-    data_options : mapping
-        Further options of models that need to know the data, such as the size of a pixel.
     crop : mapping
         Positions of the cells that networks see, where not every network can take all of them.
     """
@@ -53,7 +51,6 @@ class Experiment:
     starts: Any
     options: Mapping[str, Any]
     score: Callable[[xr.Dataset], Scores]
-    data_options: Mapping[str, Any] = field(default_factory=dict)
     crop: Mapping[Any, slice] = field(default_factory=dict)
 
 
@@ -207,9 +204,6 @@ def _radar(file: Path) -> Experiment:
         raise InvalidOption("data", f"{steps} frames", f"at least {4 * (history + horizon)}")
     train, test = rain.isel(time=slice(first)), rain.isel(time=slice(first, None))
     starts = list(test["time"].values[history - 1 : -horizon])
-    minutes = float((rain["time"].values[1] - rain["time"].values[0]) / np.timedelta64(1, "m"))
-    x = rain[find_axis(rain["rain_rate"], "x")].values
-    kilometres = abs(float(x[1] - x[0])) / 1000
 
     def score(fc: xr.Dataset) -> Scores:
         forecast, observed = fc["rain_rate"], skill.align(fc, test["rain_rate"])
@@ -220,7 +214,7 @@ def _radar(file: Path) -> Experiment:
         return _numbers({"CSI-M": csi.mean("threshold"), **named, "FSS-2": fss, "CRPS": crps})
 
     options = {"history": history, "horizon": horizon, "valid": 0.15, "transform": ("log1p", 0.5)}
-    return Experiment(train, test, starts, options, score, {"minutes": minutes, "kilometres": kilometres})
+    return Experiment(train, test, starts, options, score)
 
 
 # ------------------------------------------------------------------ the table

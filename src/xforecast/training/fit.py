@@ -135,6 +135,8 @@ def fit(
             ds, history=history, horizon=horizon, variables=variables, targets=targets, base=base,
             calendar=calendar, transform=transform, train=training_period,
         )  # fmt: skip
+    if _takes_physical_units(model):
+        spec = _without_normalisation(spec)
     label = name or (model if isinstance(model, str) else type(model).__name__.removesuffix("Config"))
     data, valid_data, period = _windows(ds, spec, training_period, held_out, label)
     weight = torch.from_numpy(cell_weights(spec, area=area_weights))[None, None, :, :, None]
@@ -214,15 +216,38 @@ def _train_whole(network: nn.Module, data, valid_data, weight: torch.Tensor, opt
     train(network, data, valid_data, weight, options, **course)
 
 
+def _takes_physical_units(model: str | Config | nn.Module) -> bool:
+    """Whether the model works on the quantity itself, such as pySTEPS on rain rates."""
+    if isinstance(model, nn.Module):
+        return bool(getattr(model, "takes_physical_units", False))
+    kinds = [kind for name, (kind, config) in MODELS.items()
+             if type(model) is config or (isinstance(model, str) and name.lower() == model.lower())]  # fmt: skip
+    return any(getattr(kind, "takes_physical_units", False) for kind in kinds)
+
+
+def _without_normalisation(spec: DataSpec) -> DataSpec:
+    plain: dict[str, Any] = {"offset": 0.0, "scale": 1.0, "transform": None}
+    return spec.replace(
+        variables=[
+            dataclasses.replace(variable, **plain, fill=None if variable.fill is None else 0.0)
+            for variable in spec.variables
+        ]
+    )
+
+
 def _shape_fields(config: type, spec: DataSpec) -> dict[str, Any]:
     """Those fields of a configuration that the data decide."""
-    decided = {
+    decided: dict[str, Any] = {
         "history": spec.history,
         "horizon": spec.horizon,
         "grid": spec.grid.shape,
         "input_channels": spec.channels,
         "output_channels": len(spec.targets),
     }
+    if not spec.step.monthly:
+        decided["minutes"] = spec.step.seconds / 60
+    if spec.grid.kind == "projected" and spec.grid.x is not None and len(spec.grid.x) > 1:
+        decided["kilometres"] = abs(spec.grid.x[1] - spec.grid.x[0]) / 1000
     return {field.name: decided[field.name] for field in dataclasses.fields(config) if field.name in decided}
 
 
