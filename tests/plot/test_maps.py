@@ -44,6 +44,13 @@ def test_rows_are_observed_mean_and_samples_and_columns_leads():
         np.testing.assert_allclose(values(axis), wanted)
 
 
+def test_observations_may_be_a_dataset_and_have_another_name():
+    fc = monthly()
+    ds = record(fc).to_dataset(name="analysis")
+    for observed in (ds, ds.rename(analysis="sst").assign(other=record(fc) + 9)):
+        np.testing.assert_allclose(values(shown(plot.maps(fc, leads=[1], observed=observed))[0]), fc[0, 0])
+
+
 def test_what_is_said_comes_from_the_attributes():
     figure = plot.maps(monthly())
     assert figure.get_suptitle() == "Sea surface temperature anomaly: forecast from data to Jan 2020"
@@ -255,6 +262,7 @@ def test_wrong_input_is_told():
         ({"forecast": fc, "variable": "t2m"}, "one variable already"),
         ({"forecast": fc.values}, "xarray"),
         ({"forecast": fc, "samples": -1}, "0 or more"),
+        ({"forecast": fc, "observed": record(fc).rename(lat="north")}, "observed: .*wanted time, lat, lon"),
     ):
         with pytest.raises(InvalidOption, match=words):
             plot.maps(**wrong)

@@ -25,7 +25,7 @@ def one_field(data: xr.DataArray | xr.Dataset, variable: str | None = None, what
         return data
     if not isinstance(data, xr.Dataset):
         raise InvalidOption(what, type(data).__name__, "an xarray.DataArray or Dataset")
-    drawable = [str(name) for name, field in data.data_vars.items() if field.ndim >= 2]
+    drawable = [str(name) for name, field in data.data_vars.items() if field.ndim >= 3]  # not bounds
     if variable is None and len(drawable) == 1:
         variable = drawable[0]
     if variable is None or variable not in data.data_vars:
@@ -91,15 +91,14 @@ def choose_leads(forecast: xr.DataArray, leads: Sequence[Any] | None, most: int)
     return forecast.sel(lead=wanted)
 
 
-def beside(
-    forecast: xr.DataArray, observed: xr.DataArray | xr.Dataset | None, samples: int, variable: str | None = None
-) -> dict[str, xr.DataArray]:
+def beside(forecast: xr.DataArray, observed: xr.DataArray | xr.Dataset | None, samples: int) -> dict[str, xr.DataArray]:
     """What stands side by side, by title: observed, where there is any, the mean, and single samples."""
     rows: dict[str, xr.DataArray] = {}
     if samples < 0:
         raise InvalidOption("samples", samples, "0 or more")
     if observed is not None:
-        name = variable or (str(forecast.name) if isinstance(observed, xr.Dataset) else None)
+        alike = isinstance(observed, xr.Dataset) and forecast.name in observed.data_vars
+        name = str(forecast.name) if alike else None
         truth = align(forecast, one_field(observed, name, "observed")).compute()
         if bool(truth.notnull().any()):
             rows["observed"] = truth

@@ -49,7 +49,10 @@ class _Maps:
         self.scale, self.monthly = scale_of(shown), is_monthly(field["lead"])
         if observed is not None:
             observed = observed.sortby([dim for dim in (self.y, self.x) if dim in observed.coords])
-        rows = beside(shown, observed, samples, variable)
+        rows = beside(shown, observed, samples)
+        if "observed" in rows and set(rows["observed"].dims) != {"lead", self.y, self.x}:
+            found = ["time" if dim == "lead" else str(dim) for dim in rows["observed"].dims]
+            raise InvalidOption("observed", found, f"time, {self.y}, {self.x}", "rename or select its dimensions")
         self.rows = {name: in_scale(row.assign_attrs(shown.attrs), self.scale) for name, row in rows.items()}
         self.leads, self.valid = shown["lead"], shown.coords.get("valid_time")
         if is_dated(self.leads):
@@ -141,7 +144,7 @@ def maps(
         In place of the one made from the attributes.
     coastlines : bool, default True
         Draw them where cartopy is installed with Natural Earth's shapes. Nothing is fetched:
-        ``cartopy_feature_download.py physical`` of cartopy does so once.
+        the command ``cartopy_feature_download physical`` does so once.
     figure : matplotlib.figure.Figure or SubFigure, optional
         Where to draw.
 
