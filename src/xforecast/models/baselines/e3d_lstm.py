@@ -218,7 +218,7 @@ class E3DLSTM(NextFrameModel):
         return self.head(x)[:, :, 0], _State(frames[1:], tuple(hidden), tuple(cells), memory, tuple(past))
 
     def error(self, prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-        """Mean of e^2 / 2 + |e|."""
+        """Mean of e^2 / 2 + abs(e)."""
         weight = torch.ones_like(target) if weight is None else weight.expand_as(target)
         error = torch.where(weight == 0, 0.0, prediction - target)
         return (weight * (0.5 * error.square() + error.abs())).sum() / weight.sum()
