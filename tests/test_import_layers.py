@@ -14,7 +14,7 @@ LAYERS = {
     "words": {"errors", "units", "timestep", "progress", "_version"},
     "contract": {"spec"},
     "labels": {"find", "report", "starts", "values", "conform", "windows", "climatology", "regridding", "files",
-               "datasets"},
+               "datasets", "regions"},
     "models": {"models"},
     "skill": {"skill"},
     "pictures": {"plot"},

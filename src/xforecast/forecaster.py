@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from html import escape
@@ -26,14 +27,16 @@ from scipy.ndimage import distance_transform_edt
 from xforecast import parallel
 from xforecast._version import __version__
 from xforecast.conform import Conformed, conform
-from xforecast.errors import CheckpointError, InvalidOption
+from xforecast.errors import CheckpointError, InvalidOption, XForecastWarning
 from xforecast.models import MODELS, build, describe
+from xforecast.models.guidance import InPhysicalUnits
 from xforecast.models.protocol import draws_samples, load_strictly
 from xforecast.progress import track
+from xforecast.regions import placed
 from xforecast.report import Report
 from xforecast.spec import DataSpec, Variable
 from xforecast.values import check_values
-from xforecast.windows import label, windows
+from xforecast.windows import label, windows, with_residual
 
 __all__ = ["Forecaster"]
 
@@ -42,6 +45,12 @@ CONFIG_FILE = "forecaster.json"
 WEIGHTS_FILE = "weights.safetensors"
 CONVENTIONS = "CF-1.11"
 DIFFUSION_OPTIONS = ("constraint", "sampler", "steps")
+LONGEST_NOTE = 200
+"""Letters of an option in the attributes of a forecast."""
+FAR = 0.5
+"""Share of the residual without guidance that may be left with it before a forecast warns."""
+NEAR = 0.1
+"""Distance from a target, as a share of it, that never warns."""
 VALUES_PER_BATCH = {"cpu": 2**20, "cuda": 2**24}
 """Output values of one forward pass when the batch size is chosen automatically."""
 
@@ -150,9 +159,16 @@ class Forecaster:
             ready.report.raise_errors()
             options["progress"] = progress
         ready.report.emit_warnings()
-        values = parallel.lazily(self, histories, ready.starts.init, range(count), options, ready.source.anomalies)
+        if options.get("constraint") is not None:
+            options["constraint"] = placed(options["constraint"], ready.source)
+        values, residual = parallel.lazily(
+            self, histories, ready.starts.init, range(count), options, ready.source.anomalies
+        )
         options = {**options, "climatology": climatology and "-".join(map(str, climatology))}
-        return self._with_provenance(label(values, ready, self.spec), ds, options)
+        forecast = label(values, ready, self.spec)
+        if residual is not None:
+            forecast = with_residual(forecast, residual, ready.starts)
+        return self._with_provenance(forecast, ds, options)
 
     def check(
         self,
@@ -181,7 +197,9 @@ class Forecaster:
         now = np.datetime_as_string(np.datetime64("now"), unit="s")
         call = f"{now}Z: xforecast {__version__} forecast(model={self.name!r}, seed={options['seed']})"
         history = "\n".join(filter(None, [call, str(ds.attrs.get("history", ""))]))
-        sampling = {key: str(options[key]) for key in ("sampler", "steps", "climatology") if options.get(key)}
+        own = getattr(self.model, "default_sampling", {})
+        stated = {**own, **{key: options[key] for key in (*DIFFUSION_OPTIONS, "climatology") if options.get(key)}}
+        sampling = {key: str(value)[:LONGEST_NOTE] for key, value in stated.items()}
         return forecast.assign_attrs(
             Conventions=CONVENTIONS,
             source=f"{self.card.get('title', self.name)}, forecast by xforecast {__version__}",
@@ -199,6 +217,24 @@ class Forecaster:
     # -------------------------------------------------------------- arrays in, arrays out
 
     def predict(
+        self, x: np.ndarray, samples: int | Sequence[int] | np.ndarray | None = None, seed: int = 0, **options: Any
+    ) -> np.ndarray:
+        """Forecast arrays.
+
+        Parameters
+        ----------
+        x, samples, seed, **options
+            As in `predict_with_residual`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (init, sample, lead, y, x, channel), float32, in the spec's units; NaN where the
+            history of that variable never has a value and where the training data had none.
+        """
+        return self.predict_with_residual(x, samples, seed, **options)[0]
+
+    def predict_with_residual(
         self,
         x: np.ndarray,
         samples: int | Sequence[int] | np.ndarray | None = None,
@@ -211,8 +247,8 @@ class Forecaster:
         batch_size: int | str = "auto",
         progress: bool | None = False,
         **sampling: Any,
-    ) -> np.ndarray:
-        """Forecast arrays.
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Forecast arrays, and say how far the samples are from a constraint.
 
         Parameters
         ----------
@@ -230,13 +266,15 @@ class Forecaster:
         device, precision, batch_size, progress
             As in `xforecast.forecast`.
         **sampling
-            Passed to the model's ``sample``.
+            Passed to the model's ``sample``; a ``constraint`` is on fields in the spec's units.
 
         Returns
         -------
         numpy.ndarray
             Shape (init, sample, lead, y, x, channel), float32, in the spec's units; NaN where the
             history of that variable never has a value and where the training data had none.
+        numpy.ndarray or None
+            The norm of the constraint's residual, shape (init, sample, 2): without and with guidance.
         """
         x = np.asarray(x)
         if x.ndim != 5 or x.shape[1:] != self.spec.input_shape:
@@ -244,13 +282,48 @@ class Forecaster:
         numbers = self._sample_numbers(samples)
         keys = np.arange(len(x)) if keys is None else np.asarray(keys, np.int64)
         network_in = torch.from_numpy(normalise(x, self.spec))
+        self._check_sampling(sampling)
+        constraint = sampling.get("constraint")
+        if constraint is not None:
+            sampling["constraint"] = InPhysicalUnits(constraint, self.spec.to_physical)
         runs = _Runs(self._on(parallel.pick_device(device)), network_in, numbers, keys, seed, precision, sampling)
         size = (
             self._batch_size(batch_size, runs.device) if batch_size == "auto" else _positive("batch_size", batch_size)
         )
         found = runs.all(size, progress, self.name).numpy()
         found = found.reshape(len(x), -1, *self.spec.target_shape)[:, :, : self._horizon(horizon)]
-        return restore(found, x, self.spec)
+        values = restore(found, x, self.spec)
+        if constraint is None:
+            return values, None
+        residual = runs.residual.reshape(len(x), -1, 2)
+        self._tell_unreachable(residual, getattr(constraint, "target", None))
+        return values, residual
+
+    def _check_sampling(self, sampling: Mapping[str, Any]) -> None:
+        """Options of the model's own, before anything is computed."""
+        check = getattr(self.model, "check_sampling", None)
+        if check is not None:
+            check(**{key: value for key, value in sampling.items() if value is not None})
+
+    def _tell_unreachable(self, residual: np.ndarray, target: Any) -> None:
+        """Warn where guidance leaves most of the residual that there was without it."""
+        before, after = residual[..., 0], residual[..., 1]
+        if not np.isfinite(before).all():
+            raise InvalidOption("constraint", "a residual that is not finite", "finite numbers for every field")
+        if not np.isfinite(after).all():
+            found = f"samples without bounds on the way to it, from a residual of {before.mean():.3g} without guidance"
+            raise InvalidOption("constraint", found, "a target within reach", "a nearer target, or less strength")
+        numbers = np.atleast_1d(np.asarray(target, float)) if isinstance(target, float | int) else np.zeros(1)
+        far = (after > FAR * before) & (after > NEAR * np.abs(numbers).max()) & (after > 0)
+        if far.any():
+            worst = np.unravel_index(np.argmax(np.where(far, after, 0)), after.shape)
+            warnings.warn(
+                f"constraint: {far.sum()} of {far.size} samples do not reach it; the farthest has a residual of "
+                f"{after[worst]:.3g}, and {before[worst]:.3g} without guidance -> see constraint_residual; the target "
+                "may be out of reach, or ask for more steps or strength",
+                XForecastWarning,
+                stacklevel=2,
+            )
 
     def _on(self, device: torch.device) -> torch.nn.Module:
         if device.type == "cpu":
@@ -311,6 +384,7 @@ class Forecaster:
             if value is not None and option not in accepted:
                 wanted = f"nothing: {self.name} does not sample by diffusion"
                 raise InvalidOption(option, value, wanted, f"leave {option}= out")
+        self._check_sampling({key: value for key, value in sampling.items() if key in accepted})
 
     def _batch_size(self, batch_size, device: torch.device) -> int:
         values = int(np.prod(self.spec.target_shape))
@@ -523,9 +597,12 @@ class _Runs:
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.seed, self.keys, self.precision = seed, keys, precision
         self.drawn = draws_samples(model)
+        self.contexts: dict[int, torch.Tensor] = {}
         count = len(numbers) if self.drawn else 1
         self.rows = np.repeat(np.arange(len(histories)), count)
         self.members = np.tile(numbers, len(histories)) if self.drawn else np.zeros(len(histories), np.int64)
+        self.residual = np.zeros((len(self.rows), 2), np.float32)
+        """How far each pair is from the constraint, without and with guidance."""
 
     def all(self, batch_size: int, progress: bool | None, name: str) -> torch.Tensor:
         """Every pair, starts outermost: (pair, horizon, height, width, channel) on the CPU."""
@@ -553,10 +630,28 @@ class _Runs:
             generators = [
                 parallel.generator(self.seed, self.keys[row], member) for row, member in zip(rows, members, strict=True)
             ]
+            options = {**self.sampling, **self._context(used)}
+            if options.get("constraint") is not None:
+                options["report"] = True
             found = self.model.sample(
-                histories, torch.from_numpy(local), torch.from_numpy(members), generators, **self.sampling
+                histories, torch.from_numpy(local), torch.from_numpy(members), generators, **options
             )
+        if options.get("report"):
+            found, report = found
+            self.residual[batch] = torch.stack([report.unguided, report.residual], dim=1).float().cpu().numpy()
         return found.float().cpu()
+
+    def _context(self, used: np.ndarray) -> dict[str, torch.Tensor]:
+        """What the model makes of these histories before it samples, made once for all samples of a start."""
+        if not hasattr(self.model, "encode_context"):
+            return {}
+        known = {row: self.contexts[row] for row in used if row in self.contexts}
+        fresh = [row for row in used if row not in known]
+        if fresh:
+            made = self.model.encode_context(self.histories[fresh].to(self.device))
+            known |= dict(zip(fresh, made, strict=True))
+        self.contexts = known
+        return {"context": torch.stack([known[row] for row in used])}
 
 
 def _single(value: torch.Tensor) -> torch.Tensor:

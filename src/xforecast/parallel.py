@@ -122,8 +122,8 @@ def in_batches(
         batch = slice(begin, min(begin + batch_size, count))
         try:
             results.append(run(batch))
-        except torch.cuda.OutOfMemoryError:
-            if batch_size == 1:
+        except RuntimeError as error:
+            if batch_size == 1 or not _out_of_memory(error):
                 raise
             torch.cuda.empty_cache()
             batch_size = max(1, batch_size // 2)
@@ -132,6 +132,15 @@ def in_batches(
             progress(batch.stop - batch.start)
         begin = batch.stop
     return torch.cat(results)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """On a GPU an error of its own, on the CPU one of many that are told apart by their words."""
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "not enough memory" in str(error)
+        or "allocate memory" in str(error)
+    )
 
 
 # ------------------------------------------------------------------ the handle that dask carries
@@ -206,7 +215,7 @@ class Handle:
     folder: str = ""
     forecaster: Forecaster | None = field(default=None, compare=False, repr=False)
 
-    def __call__(self, histories: np.ndarray, keys: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    def __call__(self, histories: np.ndarray, keys: np.ndarray, samples: np.ndarray):
         forecaster = self.forecaster or recall(self.digest, self.folder)
         histories = histories.reshape(-1, *forecaster.spec.input_shape)
         if self.examine:
@@ -214,7 +223,8 @@ class Handle:
             report.extend(check_values(histories, forecaster.spec, self.anomalies))
             report.raise_errors()
             report.emit_warnings()
-        return forecaster.predict(histories, np.ravel(samples), keys=np.ravel(keys), **self.options)
+        made = forecaster.predict_with_residual(histories, np.ravel(samples), keys=np.ravel(keys), **self.options)
+        return made[0] if made[1] is None else made
 
     def __dask_tokenize__(self):
         from dask.tokenize import normalize_token
@@ -234,7 +244,7 @@ def lazily(
     samples: Sequence[int],
     options: Mapping[str, Any],
     anomalies: Mapping[str, bool],
-) -> xr.DataArray:
+) -> tuple[xr.DataArray, xr.DataArray | None]:
     """Forecast every history: at once for numpy data, as a dask graph for dask data.
 
     Parameters
@@ -254,8 +264,8 @@ def lazily(
 
     Returns
     -------
-    xarray.DataArray
-        Dims (init, sample, lead, y, x, channel), float32.
+    xarray.DataArray, xarray.DataArray or None
+        Dims (init, sample, lead, y, x, channel), float32, and with a constraint its residual, (init, sample, guided).
     """
     spec = forecaster.spec
     lazy = histories.chunks is not None
@@ -266,17 +276,20 @@ def lazily(
         size = _block(len(samples) * horizon * int(np.prod(spec.target_shape[1:])) * 4)
         histories = histories.chunk({"init": size})
         keys, numbers = keys.chunk({"init": size}), numbers.chunk()
-    return xr.apply_ufunc(
+    constrained = options.get("constraint") is not None
+    sizes = {"lead": horizon, "channel": len(spec.targets)} | ({"guided": 2} if constrained else {})
+    made = xr.apply_ufunc(
         Handle(forecaster.digest, options, anomalies, examine=lazy, forecaster=forecaster),
         histories.rename(channel="input_channel"),
         keys,
         numbers,
         input_core_dims=[["history", "y", "x", "input_channel"], [], []],
-        output_core_dims=[["lead", "y", "x", "channel"]],
+        output_core_dims=[["lead", "y", "x", "channel"], ["guided"]][: 1 + constrained],
         dask="parallelized",
-        output_dtypes=[np.float32],
-        dask_gufunc_kwargs={"output_sizes": {"lead": horizon, "channel": len(spec.targets)}},
+        output_dtypes=[np.float32, np.float32][: 1 + constrained],
+        dask_gufunc_kwargs={"output_sizes": sizes},
     )
+    return made if constrained else (made, None)
 
 
 def _block(bytes_per_start: int) -> int:

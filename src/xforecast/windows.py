@@ -13,7 +13,7 @@ from xforecast.spec import DataSpec, Variable
 from xforecast.starts import Starts
 from xforecast.timestep import cycle_phases
 
-__all__ = ["label", "valid_times", "windows"]
+__all__ = ["label", "valid_times", "windows", "with_residual"]
 
 OUTPUT_DIMS = ("init", "sample", "lead", "y", "x", "channel")
 
@@ -168,3 +168,31 @@ def _place(forecast: xr.Dataset, conformed: Conformed) -> xr.Dataset:
 def spec_targets(forecast: xr.Dataset, conformed: Conformed) -> list[str]:
     """Spec names of the variables that the forecast holds."""
     return [name for name, own in conformed.source.names.items() if own in forecast.data_vars]
+
+
+def with_residual(forecast: xr.Dataset, residual: xr.DataArray, starts: Starts) -> xr.Dataset:
+    """A forecast that says how far its samples are from a constraint.
+
+    Parameters
+    ----------
+    forecast : xarray.Dataset
+        From `label`.
+    residual : xarray.DataArray
+        Dims (init, sample, guided): the norm of the residual without and with guidance.
+    starts : Starts
+        Of the forecast.
+
+    Returns
+    -------
+    xarray.Dataset
+        With the variable ``constraint_residual`` and the coordinate ``guided``, False and True.
+    """
+    values = residual.transpose("init", "sample", "guided")
+    values = (values.isel(init=0) if starts.scalar else values).drop_vars(list(values.coords))
+    attrs = {
+        "long_name": "Distance from the constraint",
+        "description": "norm of the constraint's residual in its own units, of the sample that the noise gives without "
+        "guidance and with it",
+    }
+    guided = ("guided", np.array([False, True]), {"long_name": "Whether the constraint was applied"})
+    return forecast.assign(constraint_residual=values.assign_attrs(attrs)).assign_coords(guided=guided)

@@ -12,7 +12,7 @@ samples obey it, and both change nothing but the noise that the denoiser predict
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -27,6 +27,7 @@ __all__ = [
     "ConserveLast",
     "Constraint",
     "DecoderGuidance",
+    "InPhysicalUnits",
     "MeanIntensity",
     "NetworkGuidance",
     "RegionTotal",
@@ -167,8 +168,9 @@ class RegionTotal(_Targeted):
 
     Parameters
     ----------
-    mask : array or Tensor, (height, width)
-        The region, or weights such as areas of the cells.
+    mask : array or Tensor, (height, width), or mapping
+        The region, or weights such as areas of the cells. In a forecast of labelled data also a DataArray, or slices of
+        coordinates by name, such as ``{"lat": slice(50, 52), "lon": slice(5, 7)}``.
     target : float, Tensor or callable
         Wanted total of all frames; of every frame with `per_frame`. As in :class:`MeanIntensity`.
     per_frame, strength, to_physical
@@ -192,6 +194,8 @@ class RegionTotal(_Targeted):
 
     def functional(self, forecast: Field) -> torch.Tensor:
         """Total of every frame, (batch, time, 1)."""
+        if isinstance(self.mask, Mapping):
+            raise InvalidOption("mask of the region", self.mask, "an array, where the fields have no labels")
         mask = _tensor(self.mask, forecast)
         if mask.shape != forecast.shape[2:4]:
             raise InvalidOption("mask of the region", tuple(mask.shape), f"{tuple(forecast.shape[2:4])}")
@@ -271,6 +275,44 @@ class ConserveLast:
     def residual(self, forecast: Field) -> torch.Tensor:
         """Distance of every frame's functional from its last observed value, (batch, values)."""
         return self.compare(self.functional(self.to_physical(forecast)))
+
+
+class InPhysicalUnits:
+    """A constraint on the physical field, for a model that works on another form of it.
+
+    Parameters
+    ----------
+    constraint : Constraint or callable
+        Of fields in physical units; one of the latent stays one of the latent.
+    to_physical : callable
+        From the model's fields to physical ones, differentiable.
+
+    Examples
+    --------
+    >>> constraint = InPhysicalUnits(MeanIntensity(2.0), lambda field: 10 * field)
+    >>> constraint.residual(torch.ones(1, 2, 4, 4, 1)).tolist(), constraint.name
+    ([[8.0]], 'mean_intensity')
+    """
+
+    def __init__(self, constraint: Any, to_physical: Callable[[Field], Field]):
+        self.constraint, self.to_physical = constraint, to_physical
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("constraint", "to_physical"):
+            raise AttributeError(name)
+        return getattr(self.constraint, name)
+
+    def _seen(self, field: Field) -> Field:
+        return field if getattr(self.constraint, "space", "decoded") == "latent" else self.to_physical(field)
+
+    def prepare(self, history: Field) -> InPhysicalUnits:
+        """The constraint for samples with these histories."""
+        prepare = getattr(self.constraint, "prepare", None)
+        return self if prepare is None else InPhysicalUnits(prepare(self.to_physical(history)), self.to_physical)
+
+    def residual(self, field: Field) -> torch.Tensor:
+        """Residual of the physical field."""
+        return residual_of(self.constraint)(self._seen(field))
 
 
 def residual_of(constraint: Constraint | Callable[[Field], torch.Tensor]) -> Callable[[Field], torch.Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from xforecast.models.autoencoder import Autoencoder, AutoencoderConfig, Posteri
 from xforecast.models.diffusion import PREDICTIONS, DiffusionLoss, NoiseSchedule
 from xforecast.models.guidance import Constraint, DecoderGuidance, NetworkGuidance, residual_of, violation
 from xforecast.models.protocol import Config, check_choice, check_positive, check_shape
-from xforecast.models.samplers import Denoiser, row_noise, sample
+from xforecast.models.samplers import SAMPLERS, Denoiser, row_noise, sample, spaced_steps
 from xforecast.models.unet import LATENT_BLOCK, CuboidUNet, CuboidUNetConfig
 
 __all__ = ["PreDiff", "PreDiffConfig", "SamplingReport", "TrainingStage"]
@@ -156,16 +156,19 @@ class SamplingReport:
         Norm of the residual of every finished sample.
     trace : Tensor, (n, steps)
         The same on the way, before each step's correction: of the expected forecast, or as the alignment network
-        estimates it. The first is what it would be about without guidance.
+        estimates it.
+    unguided : Tensor, (n,)
+        Norm of the residual of the sample that the same noise gives without guidance.
 
     Examples
     --------
-    >>> SamplingReport(torch.zeros(2), torch.ones(2, 20)).trace.shape
+    >>> SamplingReport(torch.zeros(2), torch.ones(2, 20), torch.ones(2)).trace.shape
     torch.Size([2, 20])
     """
 
     residual: torch.Tensor
     trace: torch.Tensor
+    unguided: torch.Tensor
 
 
 class PreDiff(nn.Module):
@@ -203,6 +206,7 @@ class PreDiff(nn.Module):
     torch.Size([4, 2, 16, 16, 1])
     """
 
+    default_sampling: ClassVar[dict[str, Any]] = {"sampler": "dpm++"}
     sampling_options = ("constraint", "sampler", "steps", "strength", "eta", "guidance", "through_denoiser")
 
     def __init__(self, config: PreDiffConfig):
@@ -231,6 +235,11 @@ class PreDiff(nn.Module):
         Tensor, (batch, time, latent height, latent width, latent channel)
         """
         return self.config.latent_scale * self.autoencoder.encode(x, chunk=chunk).mean
+
+    def encode_context(self, x: torch.Tensor) -> torch.Tensor:
+        """What :meth:`sample` takes as `context`, so that a history is encoded once for all of its samples."""
+        check_shape(x, (self.config.history, *self.config.frame_grid, self.config.autoencoder.input_channels))
+        return self.encode(x, chunk=FRAMES_AT_ONCE)
 
     def decode(self, z: torch.Tensor, *, chunk: int | None = None) -> torch.Tensor:
         """Frames of latents, the inverse of :meth:`encode`; not clipped to the range of the data."""
@@ -396,6 +405,7 @@ class PreDiff(nn.Module):
         strength: float | None = None,
         guidance: str = "auto",
         through_denoiser: bool = True,
+        context: torch.Tensor | None = None,
         chunk: int | None = FRAMES_AT_ONCE,
         report: bool = False,
     ) -> torch.Tensor | tuple[torch.Tensor, SamplingReport]:
@@ -421,10 +431,13 @@ class PreDiff(nn.Module):
             was trained on the functional of the constraint's name.
         through_denoiser : bool
             See :class:`~xforecast.models.guidance.DecoderGuidance`.
+        context : Tensor, optional
+            What :meth:`encode_context` gave for `x`, where it is at hand.
         chunk : int, optional
             Frames to encode and decode at a time. Changes memory, not the result.
         report : bool
-            Also return how well the samples obey the constraint.
+            Also return how well the samples obey the constraint, and would without guidance; the latter takes as long
+            as samples without a constraint.
 
         Returns
         -------
@@ -443,7 +456,7 @@ class PreDiff(nn.Module):
         # Guidance needs gradients, which tensors of inference mode cannot have.
         with torch.inference_mode(False), torch.no_grad():
             x, rows = x.clone(), rows.to(x.device)
-            context = self.encode(x, chunk=chunk)[rows]
+            context = (self.encode(x, chunk=chunk) if context is None else context.clone())[rows]
             denoise = self._denoiser_for(context)
             guided = None
             if constraint is not None:
@@ -451,12 +464,53 @@ class PreDiff(nn.Module):
                 constraint = constraint.prepare(x[rows]) if hasattr(constraint, "prepare") else constraint
                 guided = self._guided(denoise, constraint, chunk, strength, guidance, through_denoiser)
             latent = (config.horizon, *config.denoiser.grid, config.denoiser.channels)
-            noise = row_noise(generators, latent, context)
-            clean = sample(guided or denoise, noise(), config.schedule, noise, sampler=sampler, steps=steps, eta=eta)
+
+            def draw(eps: Denoiser, sources: Sequence[torch.Generator]) -> torch.Tensor:
+                noise = row_noise(sources, latent, context)
+                return sample(eps, noise(), config.schedule, noise, sampler=sampler, steps=steps, eta=eta)
+
+            twins = [_twin(source) for source in generators] if report else []
+            clean = draw(guided or denoise, generators)
             forecast = self.decode(clean, chunk=chunk)
             if not report:
                 return forecast
-            return forecast, self._report(constraint, forecast, clean, guided)
+            free = clean if guided is None else draw(denoise, twins)
+            residual = self._residual(constraint, clean, forecast)
+            unguided = residual if guided is None else self._residual(constraint, free, self.decode(free, chunk=chunk))
+            trace = torch.stack(guided.trace, dim=1) if guided is not None else forecast.new_zeros(len(forecast), 0)
+            return forecast, SamplingReport(residual, trace, unguided)
+
+    def check_sampling(
+        self,
+        *,
+        sampler: str = "dpm++",
+        steps: int | None = None,
+        eta: float | None = None,
+        constraint: Any = None,
+        guidance: str = "auto",
+        strength: float | None = None,
+        through_denoiser: bool = True,
+    ) -> None:
+        """Raise :class:`~xforecast.errors.InvalidOption` for options of :meth:`sample` that cannot work."""
+        check_choice("sampler", sampler, SAMPLERS)
+        if steps is not None:
+            spaced_steps(steps, self.config.schedule.steps)
+        if eta is not None and not 0 <= eta <= 1:
+            raise InvalidOption("eta", eta, "a share between 0 and 1")
+        check_choice("guidance", guidance, GUIDANCES)
+        if strength is not None and not 0 <= strength < float("inf"):
+            raise InvalidOption("strength", strength, "a number of at least 0")
+        if constraint is None:
+            return
+        residual_of(constraint)
+        known = self.alignment is not None and self.alignment.config.functional == getattr(constraint, "name", None)
+        if guidance == "network" and not known:
+            found = self.alignment and self.alignment.config.functional
+            raise InvalidOption(
+                "guidance", guidance, f"a constraint named {found!r}, on which the alignment network was trained"
+                if found else "a forecaster with an alignment network",
+                "guidance='decoder' needs no network; xforecast.training.align trains one",
+            )  # fmt: skip
 
     def _denoiser_for(self, context: torch.Tensor) -> Denoiser:
         """The noise in z_t given the context, whatever the network predicts."""
@@ -508,11 +562,17 @@ class PreDiff(nn.Module):
             return lambda z: z / self.config.latent_scale
         return lambda z: self.decode(z, chunk=chunk)
 
-    def _report(self, constraint: Any, forecast: torch.Tensor, clean: torch.Tensor, guided: Any) -> SamplingReport:
+    def _residual(self, constraint: Any, clean: torch.Tensor, forecast: torch.Tensor) -> torch.Tensor:
+        """How far samples are off, (n,)."""
         constrained = clean / self.config.latent_scale if _in_latent(constraint) else forecast
-        residual = residual_of(constraint)(constrained)
-        trace = torch.stack(guided.trace, dim=1) if guided is not None else forecast.new_zeros(len(forecast), 0)
-        return SamplingReport(violation(residual), trace)
+        return violation(residual_of(constraint)(constrained))
+
+
+def _twin(source: torch.Generator) -> torch.Generator:
+    """Another generator of the same numbers."""
+    twin = torch.Generator()
+    twin.set_state(source.get_state())
+    return twin
 
 
 PREVIEW_FRAMES = 4
