@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from xforecast import skill
 from xforecast.datasets.radar import open_radar
-from xforecast.errors import require
 from xforecast.forecaster import Forecaster
+from xforecast.models import STEPS, Extrapolation, ExtrapolationConfig, Persistence, PersistenceConfig, STEPSConfig
+from xforecast.parallel import generator
 from xforecast.spec import DataSpec
 
-__all__ = ["METHODS", "coarse", "held_out_scores", "open_sequence", "table"]
+__all__ = ["coarse", "held_out_scores", "open_sequence", "table"]
 
 Recipe = Mapping[str, Any]
-DRY, DRY_DECIBEL = 0.1, -15.0
-"""Rate below which pySTEPS counts a pixel as dry, in mm/h, and what it then has in place of its logarithm."""
 LEADS = (1, 3, 6, 9, 12)
 """Steps that a table shows."""
 
@@ -36,58 +36,9 @@ def open_sequence(data: Path, part: Recipe) -> xr.DataArray:
 
 def coarse(rate: xr.DataArray, factor: int) -> xr.DataArray:
     """Means of squares of pixels; missing where a pixel is missing."""
-    means = rate.coarsen(y=factor, x=factor, boundary="trim").mean(skipna=False, keep_attrs=True)
+    blocks = rate.coarsen(y=factor, x=factor, boundary="trim")
+    means = blocks.mean(keep_attrs=True).where(blocks.count() == factor**2)
     return means.assign_coords({axis: means[axis].assign_attrs(rate[axis].attrs) for axis in ("y", "x")})
-
-
-# ------------------------------------------------------------------ forecasts that others make
-
-
-def _persistence(past: np.ndarray, horizon: int, samples: int, seed: int) -> np.ndarray:
-    return np.broadcast_to(past[-1], (1, horizon, *past.shape[1:]))
-
-
-def _decibels(past: np.ndarray) -> np.ndarray:
-    from pysteps.utils.transformation import dB_transform
-
-    return dB_transform(past, threshold=DRY, zerovalue=DRY_DECIBEL)[0]
-
-
-def _motion(decibels: np.ndarray) -> np.ndarray:
-    from pysteps import motion
-
-    return motion.get_method("LK")(decibels)
-
-
-def _extrapolation(past: np.ndarray, horizon: int, samples: int, seed: int) -> np.ndarray:
-    """The last frame along the motion of the last four (Lucas-Kanade); dry where it comes from outside."""
-    from pysteps import nowcasts
-
-    moved = nowcasts.get_method("extrapolation")(past[-1], _motion(_decibels(past[-4:])), horizon)
-    return np.nan_to_num(moved)[None]
-
-
-def _steps(past: np.ndarray, horizon: int, samples: int, seed: int) -> np.ndarray:
-    """STEPS with the options of the pySTEPS example (Bowler et al. 2006; Pulkkinen et al. 2019)."""
-    from pysteps import nowcasts
-
-    decibels = _decibels(past[-4:])
-    made = nowcasts.get_method("steps")(
-        decibels[-3:], _motion(decibels), horizon, n_ens_members=samples, n_cascade_levels=6,
-        precip_thr=10 * np.log10(DRY), kmperpixel=2.0, timestep=5, noise_method="nonparametric",
-        vel_pert_method="bps", mask_method="incremental", seed=seed,
-    )  # fmt: skip
-    rates = np.where(made > 10 * np.log10(DRY), 10.0 ** (made / 10), 0.0)
-    return np.where(np.isfinite(made), rates, 0.0)
-
-
-METHODS: dict[str, Callable[[np.ndarray, int, int, int], np.ndarray]] = {
-    "persistence": _persistence,
-    "extrapolation": _extrapolation,
-    "STEPS": _steps,
-}
-"""Other forecasts by name: from past rates (time, y, x), numbers of steps and of samples, and a seed, to rates
-(sample, lead, y, x)."""
 
 
 # ------------------------------------------------------------------ scores
@@ -98,7 +49,6 @@ def held_out_scores(
     recipe: Recipe,
     data: Path,
     *,
-    methods: Sequence[str] = tuple(METHODS),
     every: int = 3,
     device: str = "auto",
 ) -> dict[str, Any]:
@@ -114,8 +64,6 @@ def held_out_scores(
         The TOML file.
     data : pathlib.Path
         Folder of the radar files.
-    methods : sequence of str
-        Of `METHODS`.
     every : int
         Steps between starts.
     device : str
@@ -126,7 +74,6 @@ def held_out_scores(
     dict
         ``{title: {method: {score: [by lead]}}}``, JSON-ready, and the number of starts.
     """
-    require("pysteps", extra="test", purpose="scores beside extrapolation and STEPS")
     options, found = recipe["scores"], {}
     for part in recipe["held_out"]:
         rate = coarse(open_sequence(data, part), recipe["data"]["coarsen"])
@@ -134,7 +81,7 @@ def held_out_scores(
         starts = np.arange(spec.history - 1, rate.sizes["time"] - spec.horizon, every)
         inner = _middle(rate, spec)
         observed = np.stack([inner.values[now + 1 : now + 1 + spec.horizon] for now in starts])
-        made: dict[str, np.ndarray] = {name: _others(name, rate, starts, spec, options) for name in methods}
+        made = _others(rate, starts, spec, options)
         for forecaster in forecasters:
             made[forecaster.name] = _own(forecaster, inner, starts, options, device)
         found[part["title"]] = {"starts": len(starts)} | {
@@ -148,14 +95,27 @@ def _middle(rate: xr.DataArray, spec: DataSpec) -> xr.DataArray:
     return rate.isel({axis: slice(start, start + spec.grid.shape[0]) for axis, start in first.items()})
 
 
-def _others(name: str, rate: xr.DataArray, starts: np.ndarray, spec: DataSpec, options: Recipe) -> np.ndarray:
-    """(init, sample, lead, y, x) in the middle of the map, from the whole map."""
-    values, made = np.nan_to_num(rate.values), []
-    for now in starts:
-        past = values[now - spec.history + 1 : now + 1]
-        forecast = METHODS[name](past, spec.horizon, options["samples"], options["seed"] + int(now))
-        made.append(_middle(xr.DataArray(forecast, dims=("sample", "lead", "y", "x")), spec).values)
-    return np.stack(made)
+def _others(rate: xr.DataArray, starts: np.ndarray, spec: DataSpec, options: Recipe) -> dict[str, np.ndarray]:
+    """Forecasts (init, sample, lead, y, x) in the middle of the map, from the whole map; dry where nothing is known."""
+    kilometres = float(abs(rate["x"].diff("x").mean())) / 1000
+    lengths = {"history": spec.history, "horizon": spec.horizon}
+    steps = STEPS(STEPSConfig(**lengths, minutes=spec.step.seconds / 60, kilometres=kilometres))
+    models = {
+        "persistence": Persistence(PersistenceConfig(horizon=spec.horizon)),
+        "extrapolation": Extrapolation(ExtrapolationConfig(**lengths)),
+    }
+    values = torch.from_numpy(np.nan_to_num(rate.values))[..., None]
+    x = torch.stack([values[now - spec.history + 1 : now + 1] for now in starts])
+    made = {name: model(x)[:, None] for name, model in models.items()}
+    count = options["samples"]
+    rows, members = torch.arange(len(x)).repeat_interleave(count), torch.arange(count).repeat(len(x))
+    pairs = zip(rows.tolist(), members.tolist(), strict=True)
+    sources = [generator(options["seed"], row, member) for row, member in pairs]
+    made["STEPS"] = steps.sample(x, rows, members, sources).unflatten(0, (len(x), count))
+    dims = ("init", "sample", "lead", "y", "x")
+    return {
+        name: _middle(xr.DataArray(np.nan_to_num(made[name][..., 0].numpy()), dims=dims), spec).values for name in made
+    }
 
 
 def _own(forecaster: Forecaster, inner: xr.DataArray, starts: np.ndarray, options: Recipe, device: str) -> np.ndarray:
