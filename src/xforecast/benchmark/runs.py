@@ -192,12 +192,14 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
         return Forecaster.load(file.parent)
     train = experiment.train.isel(experiment.crop) if _learns(options) else experiment.train
     config = _config(options, experiment, train)
-    training = {**_stored()["training"], "seed": seed}
+    training = {**_stored()["training"], "seed": seed, **experiment.options}
     if _learns(options):
         training["steps"] = _affordable(config, training["batch_size"], minutes)
+    else:
+        training["valid"] = None  # a closed form has no best step to choose
     made = fit(
-        train, config, **experiment.options, name=name, folder=place / "training" / file.parent.name,
-        resume=True, device=device, progress=progress, **training,
+        train, config, name=name, folder=place / "training" / file.parent.name, resume=True, device=device,
+        progress=progress, **training,
     )  # fmt: skip
     made.save(file.parent)
     return made

@@ -106,7 +106,7 @@ def _text(value) -> str:
         return ""
     if isinstance(value, int | np.integer):
         return f"{value:,}"
-    return f"{value:.3g}" if abs(value) < 0.1 or abs(value) >= 1000 else f"{value:.3f}"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 1000 else f"{value:.2g}"
 
 
 def _markdown(title: str, names, cells: Mapping[str, list[str]]) -> str:
