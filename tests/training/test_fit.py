@@ -130,7 +130,7 @@ def test_resuming_gives_what_an_unbroken_training_gives(wave, tmp_path, monkeypa
 def test_early_stopping_keeps_the_best_weights(wave, tmp_path):
     xf.fit(wave, small(), epochs=30, patience=1, learning_rate=0.3, folder=tmp_path, valid=0.3, progress=False)
     rows = (tmp_path / "member-0" / "log" / "metrics.csv").read_text().splitlines()
-    assert 2 < len(rows) < 61
+    assert 2 < len(rows) < 31
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(wave):

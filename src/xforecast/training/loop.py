@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -13,12 +14,13 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from xforecast.errors import TrainingError
+from xforecast.errors import InvalidOption, TrainingError
 from xforecast.models.diffusion import warming_average
+from xforecast.training.checkpoints import RECORD, Curve, WholeFiles, check_same_training, identity
+from xforecast.training.loader import Prefetched, Shares, Shuffled, pass_seed
 from xforecast.training.options import TrainingOptions, decay_groups, learning_rate_factor
 
 __all__ = ["train"]
@@ -34,6 +36,9 @@ class _Learner(lightning.LightningModule):
     def __init__(self, model: nn.Module, weight: torch.Tensor, options: TrainingOptions, total: int, each: int):
         super().__init__()
         self.model, self.options, self.total, self.steps_each = model, options, total, each
+        self.last_loss = torch.zeros(())
+        self.record: dict = {}
+        self.held_out = 0
         self.register_buffer("weight", weight, persistent=False)
 
     def _loss(self, batch) -> torch.Tensor:
@@ -44,20 +49,41 @@ class _Learner(lightning.LightningModule):
         """Passes over the data so far, counted in steps, which a checkpoint restores exactly."""
         return self.global_step // self.steps_each
 
-    def on_train_epoch_start(self):
-        # Dropout of each pass from a seed of its own: a resumed training goes on as an unbroken one would.
-        torch.manual_seed(_epoch_seed(self.options.seed, self.passes()))
+    def place(self) -> tuple[int, int]:
+        """Number of this process, and of processes."""
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint[RECORD] = self.record
+
+    def on_load_checkpoint(self, checkpoint):
+        # One that was written as a pass ended: Lightning, which counts steps here, would go on counting its batches.
+        loop = checkpoint["loops"]["fit_loop"]
+        passes, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
+        if passes["total"]["completed"] < passes["total"]["processed"]:
+            for counts in (passes["total"], passes["current"]):
+                counts["completed"] = counts["processed"]
+            batches["current"] = dict.fromkeys(batches["current"], 0)
+            batches["is_last_batch"] = False
+
+    def on_train_batch_start(self, batch, index):
+        # Dropout of each pass from a seed of its own: a resumed training goes on as an unbroken one would. Not at the
+        # start of the pass, which Lightning leaves out where it goes on from a checkpoint.
+        if index == 0:
+            torch.manual_seed(pass_seed(self.options.seed, self.passes()) + self.trainer.global_rank)
 
     def training_step(self, batch, index):
         if hasattr(self.model, "at_step"):
             self.model.at_step(self.global_step, self.total)  # type: ignore[operator]
         loss = self._loss(batch)
-        if not torch.isfinite(loss):
+        self.last_loss = loss.detach().clone()
+        if self.trainer.world_size > 1:  # all processes learn of a loss that is not finite, and stop together
+            self.last_loss = self.trainer.strategy.reduce(self.last_loss, reduce_op="mean")
+        if not torch.isfinite(self.last_loss):
             raise TrainingError(
-                f"the loss is {loss.item()} at step {self.global_step}\n"
+                f"the loss is {self.last_loss.item()} at step {self.global_step}\n"
                 f"  -> a smaller learning_rate (now {self.options.learning_rate:g}), or check the data for outliers"
             )
-        self.log("train_loss", loss, on_epoch=True, on_step=True, batch_size=len(batch[0]))
         return loss
 
     def on_validation_start(self):
@@ -65,7 +91,12 @@ class _Learner(lightning.LightningModule):
         torch.manual_seed(self.options.seed)
 
     def validation_step(self, batch, index):
-        self.log(VALID, self._loss(batch), prog_bar=True, batch_size=len(batch[0]))
+        rank, count = self.place()
+        first = rank + count * index * self.options.batch_size
+        # What only fills the last batch, so that no process has fewer windows than another, counts nothing.
+        own = min(len(batch[0]), max(0, -(-(self.held_out - first) // count)))
+        loss = self._loss([part[:own] for part in batch] if own else batch)
+        self.log(VALID, loss * own / self.held_out, prog_bar=True, reduce_fx="sum", batch_size=1, sync_dist=count > 1)
 
     def configure_optimizers(self):
         options = self.options
@@ -84,7 +115,7 @@ class _Previews(lightning.Callback):
         self.due = {round(steps * share) for share in PREVIEWS}
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if trainer.global_step not in self.due or self.file(trainer.global_step).exists():
+        if not trainer.is_global_zero or trainer.global_step not in self.due or self.file(trainer.global_step).exists():
             return
         x, y = (part[None].to(pl_module.device) for part in self.data[0])
         random = torch.random.get_rng_state()
@@ -100,24 +131,6 @@ class _Previews(lightning.Callback):
     def file(self, step: int) -> Path:
         """Where the preview of a step is."""
         return self.folder / f"preview-{step:06d}.npz"
-
-
-class _Shuffled(Sampler):
-    """Another order of the data in each pass, known from the seed and the number of the pass alone."""
-
-    def __init__(self, count: int, seed: int, passes: Callable[[], int]):
-        self.count, self.seed, self.passes = count, seed, passes
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        order = torch.Generator().manual_seed(_epoch_seed(self.seed, self.passes()))
-        return iter(torch.randperm(self.count, generator=order).tolist())
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([abs(seed), epoch]).generate_state(1)[0])
 
 
 def train(
@@ -161,45 +174,58 @@ def train(
     Raises
     ------
     TrainingError
-        The loss is not finite, or there is nothing to train on.
+        The loss is not finite, there is nothing to train on, or a checkpoint cannot be written.
+    CheckpointError
+        The checkpoint to go on from is damaged or of another training.
     """
     count = len(cast(Sized, data))
     if count == 0:
         raise TrainingError("no training windows\n  -> a longer record, or a shorter history or horizon")
     lightning.seed_everything(options.seed, verbose=False)
-    each = -(-count // (options.batch_size * options.accumulate))
+    each = -(-count // (options.batch_size * options.accumulate * options.devices))
     steps = options.steps or options.epochs * each
     learner = _Learner(model, weight, options, steps, each)
-    batches_in, valid_in = _loaders(data, valid, learner)
+    learner.record = identity(model, count, options)
+    last = folder / "last.ckpt"
+    resumed = resume and last.exists()
+    if resumed:
+        check_same_training(last, learner.record, learner)
+    batches, held_out = _loaders(data, valid, learner)
     callbacks, best = _callbacks(model, data, valid, options, steps, folder)
-    with _quiet():
+    callbacks.append(Curve(folder / "log" / "metrics.csv", VALID, batches))
+    kind, _, number = device.partition(":")
+    with _quiet(), _recomputing(model, options.activation_checkpointing):
         trainer = lightning.Trainer(
             max_steps=steps,
             max_epochs=-1,
-            accelerator="auto" if device == "auto" else device.partition(":")[0],
-            devices=1,
+            accelerator=kind,
+            devices=[int(number)] if number and options.devices == 1 else options.devices,
+            strategy=_strategy(options),
+            use_distributed_sampler=False,
             precision="bf16-mixed" if options.precision == "bfloat16" else "32-true",
             accumulate_grad_batches=options.accumulate,
             gradient_clip_val=options.gradient_clip,
             callbacks=callbacks,
-            logger=CSVLogger(folder, name="", version="log"),
-            log_every_n_steps=20,
+            plugins=[WholeFiles()],
+            logger=False,
             enable_progress_bar=_watched(progress),
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        last = folder / "last.ckpt"
-        trainer.fit(
-            learner, batches_in, valid_in, ckpt_path=last if resume and last.exists() else None, weights_only=True
-        )
-    _take_best(learner, best, valid)
+        trainer.fit(learner, batches, held_out, ckpt_path=last if resumed else None, weights_only=True)
+        _take_best(learner, best, valid)
+        trainer.strategy.barrier()  # the folder may be a temporary one of the first process
     return model.cpu().eval()
 
 
-def _loaders(data: Dataset, valid: Dataset | None, learner: _Learner) -> tuple[DataLoader, DataLoader | None]:
-    size = learner.options.batch_size
-    order = _Shuffled(len(cast(Sized, data)), learner.options.seed, learner.passes)
-    return DataLoader(data, size, sampler=order), None if valid is None else DataLoader(valid, size)
+def _loaders(data: Dataset, valid: Dataset | None, learner: _Learner) -> tuple[Prefetched, Prefetched | None]:
+    options = learner.options
+    order = Shuffled(data, learner.place, options.seed, learner.passes)
+    batches = Prefetched(DataLoader(data, options.batch_size, sampler=order))
+    if valid is None:
+        return batches, None
+    learner.held_out = len(cast(Sized, valid))
+    return batches, Prefetched(DataLoader(valid, options.batch_size, sampler=Shares(valid, learner.place)))
 
 
 def _callbacks(model: nn.Module, data: Dataset, valid: Dataset | None, options: TrainingOptions, steps: int, folder):
@@ -215,15 +241,42 @@ def _callbacks(model: nn.Module, data: Dataset, valid: Dataset | None, options: 
     return callbacks, best
 
 
+def _strategy(options: TrainingOptions) -> str:
+    """The name in Lightning of how processes train together."""
+    name = options.strategy
+    if name == "auto" and options.devices > 1:
+        name = "ddp_notebook" if "ipykernel" in sys.modules else "ddp"
+    # Not every weight has a gradient in every step: the last update of global vectors, say, reaches no loss.
+    return f"{name}_find_unused_parameters_true" if name in ("ddp", "ddp_spawn", "ddp_fork", "ddp_notebook") else name
+
+
 def _take_best(learner: _Learner, best: ModelCheckpoint, valid: Dataset | None) -> None:
     if valid is not None and best.best_model_path:
         stored = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         learner.load_state_dict(stored["state_dict"])
 
 
-def _watched(progress: bool | None) -> bool:
-    import sys
+@contextmanager
+def _recomputing(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Layers that can, compute their activations again for the gradient."""
+    able = [module for module in model.modules() if isinstance(getattr(module, "checkpoint", None), str)]
+    layers: list = able if wanted else []
+    if wanted and not layers:
+        raise InvalidOption(
+            "activation_checkpointing", True, f"False: {type(model).__name__} has no layers that offer it",
+            "a smaller batch_size with accumulate=",
+        )  # fmt: skip
+    before = [layer.checkpoint for layer in layers]
+    try:
+        for layer in layers:
+            layer.checkpoint = "all"
+        yield
+    finally:
+        for layer, value in zip(layers, before, strict=True):
+            layer.checkpoint = value
 
+
+def _watched(progress: bool | None) -> bool:
     return progress if progress is not None else sys.stderr.isatty() or "ipykernel" in sys.modules
 
 

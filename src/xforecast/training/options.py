@@ -25,7 +25,7 @@ class TrainingOptions(Config):
     steps : int, optional
         Optimiser steps in place of epochs.
     batch_size : int
-        Windows in one forward pass.
+        Windows in one forward pass of each process.
     accumulate : int
         Forward passes in one optimiser step.
     learning_rate, weight_decay : float
@@ -42,6 +42,14 @@ class TrainingOptions(Config):
         Decay of an exponential moving average of the weights, which then are the result.
     precision : {"float32", "bfloat16"}
         Of the forward pass.
+    activation_checkpointing : bool
+        Keep the inputs of attention and feed-forward layers only and compute the rest again for the gradient: the same
+        numbers in less memory and more time. For models with such layers.
+    devices : int
+        Processes that train together, each on a GPU or on the CPU; an optimiser step takes
+        ``batch_size x accumulate x devices`` windows.
+    strategy : str
+        How, by its name in Lightning: ``"auto"``, ``"ddp"``, ``"ddp_spawn"``, ``"ddp_notebook"`` ...
     seed : int
         Of initial weights and of the order of the data.
 
@@ -63,11 +71,15 @@ class TrainingOptions(Config):
     patience: int | None = None
     average: float | None = None
     precision: str = "float32"
+    activation_checkpointing: bool = False
+    devices: int = 1
+    strategy: str = "auto"
     seed: int = 0
 
     def validate(self) -> None:
         """Refuse values that cannot work."""
         check_positive("epochs, batch_size, accumulate", self.epochs, self.batch_size, self.accumulate)
+        check_positive("devices", self.devices)
         check_choice("precision", self.precision, ("float32", "bfloat16"))
         for option in ("steps", "patience"):
             if getattr(self, option) is not None:
