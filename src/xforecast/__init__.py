@@ -11,7 +11,7 @@ from xforecast import errors
 from xforecast._version import __version__
 
 if TYPE_CHECKING:
-    from xforecast import climatology, models, plot, skill
+    from xforecast import benchmark, climatology, datasets, models, plot, skill, training
     from xforecast.forecaster import Forecaster
     from xforecast.registry import check, forecast, list_models, load, regrid
     from xforecast.spec import Climatology, DataSpec, Grid, Variable
@@ -30,7 +30,7 @@ _HOMES = {
     "load": "xforecast.registry",
     "regrid": "xforecast.registry",
 }
-_MODULES = ("climatology", "models", "plot", "skill")
+_MODULES = ("benchmark", "climatology", "datasets", "models", "plot", "skill", "training")
 
 __all__ = [
     "Climatology",
@@ -39,8 +39,10 @@ __all__ = [
     "Grid",
     "Variable",
     "__version__",
+    "benchmark",
     "check",
     "climatology",
+    "datasets",
     "errors",
     "fit",
     "forecast",
@@ -50,6 +52,7 @@ __all__ = [
     "plot",
     "regrid",
     "skill",
+    "training",
 ]
 
 
