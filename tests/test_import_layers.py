@@ -18,7 +18,7 @@ LAYERS = {
     "models": {"models"},
     "skill": {"skill"},
     "pictures": {"plot"},
-    "join": {"forecaster", "registry", "parallel"},
+    "join": {"forecaster", "plugins", "registry", "parallel"},
     "training": {"training"},
     "doors": {"__init__", "accessor", "cli", "doctor", "demo", "benchmark"},
 }  # fmt: skip

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,8 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster
+from xforecast import plugins
+from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster, XForecastError, XForecastWarning
 from xforecast.forecaster import CONFIG_FILE, Forecaster
 from xforecast.models import compat, presets
 from xforecast.parallel import cache_folder
@@ -317,6 +319,8 @@ def load(name: str | os.PathLike) -> Forecaster:
     12
     """
     folder = _folder(name)
+    if isinstance(folder, Forecaster):
+        return folder
     return _load_once(str(folder), (folder / CONFIG_FILE).stat().st_mtime_ns)
 
 
@@ -325,7 +329,7 @@ def _load_once(folder: str, changed: int) -> Forecaster:
     return Forecaster.load(folder)
 
 
-def _folder(name: str | os.PathLike) -> Path:
+def _folder(name: str | os.PathLike) -> Path | Forecaster:
     if not isinstance(name, (str, os.PathLike)):
         raise InvalidOption("model", type(name).__name__, "a name, a folder or a Forecaster", "xforecast.list_models()")
     text = os.fspath(name)
@@ -345,7 +349,9 @@ def _folder(name: str | os.PathLike) -> Path:
     folder = Path(text).expanduser()
     if (folder / CONFIG_FILE).exists():
         return folder
-    known = [*IN_PACKAGE, *PUBLISHED]
+    if text in plugins.brought():
+        return plugins.fetch_brought(text)
+    known = [*IN_PACKAGE, *PUBLISHED, *plugins.brought()]
     close = difflib.get_close_matches(text, known, 1)
     raise UnknownForecaster(
         f"found {text!r}, wanted a folder with a {CONFIG_FILE} or one of {', '.join(known)}\n"
@@ -374,6 +380,13 @@ def list_models() -> pd.DataFrame:
     for name, entry in PUBLISHED.items():
         place = "fetched" if (_fetched(name) / CONFIG_FILE).exists() else "to be fetched"
         rows[name] = _row(vars(entry), entry.spec(), place)
+    for name in sorted(plugins.brought().keys() - rows.keys()):
+        try:
+            forecaster = load(name)
+        except XForecastError as error:
+            warnings.warn(f"{error}", XForecastWarning, stacklevel=2)
+        else:
+            rows[name] = _row(forecaster.card, forecaster.spec, "another package")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 

@@ -21,7 +21,7 @@ from xforecast.benchmark.tasks import TASKS, Experiment
 from xforecast.errors import InvalidOption
 from xforecast.find import find_axis
 from xforecast.forecaster import CONFIG_FILE, Forecaster
-from xforecast.models import MODELS, build, config_class, count_parameters, presets
+from xforecast.models import MODELS, build, config_class, count_parameters, find_model, presets
 from xforecast.models.cost import macs
 from xforecast.models.protocol import Config
 from xforecast.registry import load
@@ -57,7 +57,8 @@ def run(
     folder : path
         Gets table, figure, forecasters and checkpoints; what it holds is taken as it is.
     models : sequence of str or "all", optional
-        Rows of the table, or forecasters by name or folder. By default what needs no training, and what was trained
+        Rows of the table, models by name (of one's own too, see `xforecast.models.register`), or forecasters by name
+        or folder. By default what needs no training, and what was trained
         here before; "all" trains the rest.
     minutes : float
         Of training for each network; the number of steps is what that time allows on this machine.
@@ -92,7 +93,7 @@ def run(
     experiment = TASKS[task].load(Path(data))
     found = {}
     for name in _chosen(rows, models, place):
-        options = rows.get(name, {"forecaster": name})
+        options = rows.get(name) or ({"model": known} if (known := find_model(name)) else {"forecaster": name})
         forecaster = _forecaster(name, options, experiment, place, minutes, seed, device, progress)
         found[name] = _scored(name, forecaster, options, experiment, place, seed, device)
     table = Table.of(task, found, paper=paper)
@@ -153,9 +154,9 @@ def _chosen(rows: Mapping[str, Mapping], models: Sequence[str] | str | None, pla
         return list(rows)
     if models is not None:
         wanted = [models] if isinstance(models, str) else list(models)
-        unknown = [name for name in wanted if name not in rows and not _is_forecaster(name)]
+        unknown = [name for name in wanted if name not in rows and not find_model(name) and not _is_forecaster(name)]
         if unknown:
-            raise InvalidOption("models", unknown, f"rows among {', '.join(rows)}, or forecasters")
+            raise InvalidOption("models", unknown, f"rows among {', '.join(rows)}, models or forecasters")
         return wanted
     return [name for name, options in rows.items() if not _learns(options) or _place(place, name).exists()]
 
@@ -191,10 +192,11 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
     if file.exists():
         return Forecaster.load(file.parent)
     train = experiment.train.isel(experiment.crop) if _learns(options) else experiment.train
-    config = _config(options, experiment, train)
+    shape = _shape(experiment, train)
+    config = _config(options, shape)
     training = {**_stored()["training"], "seed": seed, **experiment.options}
     if _learns(options):
-        training["steps"] = _affordable(config, training["batch_size"], minutes)
+        training["steps"] = _affordable(config, shape, training["batch_size"], minutes)
     else:
         training["valid"] = None  # a closed form has no best step to choose
     made = fit(
@@ -205,28 +207,31 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
     return made
 
 
-def _config(options: Mapping[str, Any], experiment: Experiment, train: xr.Dataset) -> Config:
-    if "preset" in options:
-        return getattr(presets, options["preset"])()
-    kind = config_class(options["model"])
+def _shape(experiment: Experiment, train: xr.Dataset) -> dict[str, Any]:
+    """Lengths, grid and channels of the data, by the names that configurations have for them."""
     field = next(iter(train.data_vars.values()))
-    lengths = {key: experiment.options[key] for key in ("history", "horizon")}
-    known = {
-        **lengths,
+    return {
+        **{key: experiment.options[key] for key in ("history", "horizon")},
         "grid": tuple(field.sizes[find_axis(field, axis)] for axis in ("y", "x")),
         "input_channels": 1 + 2 * len(experiment.options.get("calendar", ())),
         "output_channels": 1,
     }
-    accepted = {key: value for key, value in known.items() if key in kind.__dataclass_fields__}
+
+
+def _config(options: Mapping[str, Any], shape: Mapping[str, Any]) -> Config:
+    if "preset" in options:
+        return getattr(presets, options["preset"])()
+    kind = config_class(options["model"])
+    accepted = {key: value for key, value in shape.items() if key in kind.__dataclass_fields__}
     return kind.from_dict({**accepted, **{k: v for k, v in options.items() if k not in ("model", "samples")}})
 
 
-def _affordable(config: Config, batch_size: int, minutes: float) -> int:
+def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minutes: float) -> int:
     """Steps of training in that time on this machine."""
     network = build(next(name for name, entry in MODELS.items() if entry[1] is type(config)), config)
-    shape = (batch_size, config.history, *config.grid, config.input_channels)  # type: ignore[attr-defined]
-    x = torch.randn(shape)
-    y = torch.randn(batch_size, config.horizon, *config.grid, 1)  # type: ignore[attr-defined]
+    grid = getattr(config, "grid", shape["grid"])  # a preset has its own
+    x = torch.randn(batch_size, shape["history"], *grid, shape["input_channels"])
+    y = torch.randn(batch_size, shape["horizon"], *grid, shape["output_channels"])
     for timed in (False, True):
         begin = time.perf_counter()
         network.loss(x, y).backward()  # type: ignore[operator]

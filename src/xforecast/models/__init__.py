@@ -9,6 +9,7 @@ configurations, :mod:`~xforecast.models.compat` reads the originals' weights, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 from torch import nn
@@ -115,8 +116,10 @@ __all__ = [
     "count_parameters",
     "describe",
     "describe_cuboids",
+    "find_model",
     "presets",
     "protocol",
+    "register",
 ]
 
 MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
@@ -139,6 +142,82 @@ MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
 """Every model by name: its class and the class of its configuration."""
 
 
+GROUP = "xforecast.models"
+"""Entry points of other packages: the name of a model, and the module that registers it when it is imported."""
+
+
+def register(kind: type[nn.Module], config: type[Config]) -> type[nn.Module]:
+    """Make a model of one's own known by the name of its class, so that forecasters of it are saved and loaded.
+
+    Parameters
+    ----------
+    kind : type of torch.nn.Module
+        Built by ``kind(config)``, which it keeps as ``config``; has ``forward`` and ``loss``, see
+        :mod:`xforecast.models.protocol`.
+    config : type of Config
+        A frozen dataclass. Those of its fields that are called ``history``, ``horizon``, ``grid``, ``input_channels``
+        and ``output_channels`` are set by `xforecast.fit` to those of the data.
+
+    Returns
+    -------
+    type
+        The class, so that this can be used again in a notebook: a class of the same name in the same module replaces
+        the one before.
+
+    Raises
+    ------
+    InvalidOption
+        No such class, or a name that another model has.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class MeanConfig(Config):
+    ...     horizon: int = 1
+    >>> class Mean(nn.Module):
+    ...     def __init__(self, config):
+    ...         super().__init__()
+    ...         self.config = config
+    ...     def forward(self, x):
+    ...         return x.mean(1, keepdim=True).expand(-1, self.config.horizon, -1, -1, -1)
+    ...     def loss(self, x, y, weight=None):
+    ...         return protocol.weighted_mse(self(x), y, weight)
+    >>> _ = register(Mean, MeanConfig)
+    >>> build("Mean", {"horizon": 3})(torch.ones(1, 2, 4, 4, 1)).shape
+    torch.Size([1, 3, 4, 4, 1])
+    >>> _ = MODELS.pop("Mean")
+    """
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module) and hasattr(kind, "loss")):
+        raise InvalidOption("kind", kind, "a class of torch.nn.Module with a method loss(x, y, weight)")
+    if not (isinstance(config, type) and issubclass(config, Config)):
+        raise InvalidOption("config", config, "a frozen dataclass that derives from xforecast.models.Config")
+    name = kind.__name__
+    taken = MODELS.get(name)
+    if taken is not None and taken[0].__module__ != kind.__module__:
+        raise InvalidOption("kind", name, f"a name other than that of {taken[0].__module__}.{name}", "rename the class")
+    MODELS[name] = (kind, config)
+    return kind
+
+
+def find_model(name: str) -> str | None:
+    """The name of a model as it is registered, in any case; that of another package is imported first.
+
+    Examples
+    --------
+    >>> find_model("earthformer"), find_model("no such model")
+    ('Earthformer', None)
+    """
+    known = {model.lower(): model for model in MODELS}
+    if name.lower() not in known:
+        for entry in entry_points(group=GROUP):
+            if entry.name.lower() == name.lower():
+                entry.load()
+                known = {model.lower(): model for model in MODELS}
+    return known.get(name.lower())
+
+
 def config_class(model: str) -> type[Config]:
     """Class of a model's configuration.
 
@@ -147,6 +226,8 @@ def config_class(model: str) -> type[Config]:
     >>> config_class("Earthformer").__name__
     'EarthformerConfig'
     """
+    if model not in MODELS:
+        find_model(str(model))
     check_choice("model", model, MODELS)
     return MODELS[model][1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from xforecast.climatology import climatology
-from xforecast.conform import Conformed, as_dataset, conform
+from xforecast.conform import Conformed, as_dataset, conform, match_climatology, stamps_like
 from xforecast.errors import InvalidOption, SpecMismatch
 from xforecast.find import Ambiguous, find_axis, is_anomaly
 from xforecast.forecaster import normalise
@@ -19,7 +19,12 @@ from xforecast.report import Report
 from xforecast.spec import Climatology, DataSpec, Grid, Variable
 from xforecast.timestep import TimeStep, cycle_phases, month_numbers, seconds_between
 
-__all__ = ["TrainingWindows", "cell_weights", "make_spec", "windows_of"]
+__all__ = ["LazyWindows", "TrainingWindows", "cell_weights", "in_memory_or_not", "make_spec", "windows_of"]
+
+MEMORY = 2 * 2**30
+"""Bytes of lazy data that are loaded to train on them; of larger ones no more than this is kept."""
+TOGETHER = 4
+"""Blocks of lazy data whose windows are mixed; as many again may be needed for windows that reach over their ends."""
 
 
 # ------------------------------------------------------------------ a spec from data
@@ -75,9 +80,9 @@ def make_spec(
     names.sort(key=lambda name: name not in (targets or names))  # targets first, as the models have it
     transforms = _transforms(transform, names)
     described = [_describe(ds[name], period[name], dims, base, transforms.get(name)) for name in names]
+    known = xr.Dataset({str(name): period[name].notnull().any([dims["time"]]) for name in targets or names}).compute()
     mask = np.ones([ds.sizes[dims["y"]], ds.sizes[dims["x"]]], bool)
-    for name in targets or names:
-        valid = period[name].notnull().any([dims["time"]])
+    for valid in known.data_vars.values():
         mask &= valid.transpose(dims["y"], dims["x"], ...).values.reshape(mask.shape)
     return DataSpec(
         described,
@@ -129,12 +134,13 @@ def _describe(
     if base is not None and not is_anomaly(array, str(array.name)):
         monthly = climatology(array, base).transpose("month", dims["y"], dims["x"], ...)
         cycle = Climatology(base, monthly.values.reshape(12, array.sizes[dims["y"]], array.sizes[dims["x"]]))
-        months = period[dims["time"]].dt.month
-        period = period - climatology(array, base).sel(month=months).drop_vars("month")
-    mean, deviation = float(period.mean()), float(period.std())
+        stamps = stamps_like(period[dims["time"]].values, (str(dims["time"]),), period)
+        period = period - match_climatology(cycle, stamps).rename(y=dims["y"], x=dims["x"])
+    facts = _facts(mean=period.mean(), deviation=period.std(), largest=abs(array).max(), missing=array.isnull().any())
+    mean, deviation = facts["mean"], facts["deviation"]
     if not np.isfinite(mean):
         raise InvalidOption(f"variable {array.name!r}", "no values in the training period", "some values")
-    if deviation <= 1e-6 * float(abs(array).max()):
+    if deviation <= 1e-6 * facts["largest"]:
         raise InvalidOption(f"variable {array.name!r}", f"{mean:g} everywhere", "values that vary", "leave it out")
     standard_name = array.attrs.get("standard_name")
     anomalies = cycle is not None
@@ -146,7 +152,7 @@ def _describe(
         offset=0.0 if anomalies else mean,
         scale=deviation,
         climatology=cycle,
-        fill=(0.0 if anomalies else mean) if bool(array.isnull().any()) else None,
+        fill=(0.0 if anomalies else mean) if facts["missing"] else None,
         statistics=(mean, deviation),
     )
     return variable if transform is None else _transformed(variable, period, *transform)
@@ -155,9 +161,15 @@ def _describe(
 def _transformed(variable: Variable, period: xr.DataArray, transform: str, scale: float) -> Variable:
     """The variable with a transform, normalised by the statistics of the transformed values; missing values are 0."""
     bare = replace(variable, offset=0.0, scale=1.0, transform=transform, transform_scale=scale)
-    values = bare.to_network(period.values)
+    values = xr.apply_ufunc(bare.to_network, period, dask="parallelized", output_dtypes=[period.dtype])
+    facts = _facts(mean=values.mean(), deviation=values.std())
     fill = None if variable.fill is None else 0.0
-    return replace(bare, offset=float(np.nanmean(values)), scale=float(np.nanstd(values)), fill=fill)
+    return replace(bare, offset=facts["mean"], scale=facts["deviation"], fill=fill)
+
+
+def _facts(**found: xr.DataArray) -> dict[str, float]:
+    """Numbers about a record; lazy data are read once for all of them, piece by piece."""
+    return {str(name): float(value) for name, value in xr.Dataset(found).compute().data_vars.items()}
 
 
 def _grid(ds: xr.Dataset, dims: Mapping[str, Hashable]) -> Grid:
@@ -234,8 +246,139 @@ class TrainingWindows(torch.utils.data.Dataset):
         return regular
 
 
+def network_values(raw: np.ndarray, calendar: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Network input, normalised and filled, and normalised targets with missing values as NaN.
+
+    Parameters
+    ----------
+    raw : numpy.ndarray
+        The spec's variables in their units, shape (time, y, x, variable).
+    calendar : numpy.ndarray
+        Calendar channels, shape (time, channel).
+    spec : DataSpec
+        The contract.
+
+    Returns
+    -------
+    numpy.ndarray, numpy.ndarray
+        Shapes (time, y, x, channel) and (time, y, x, target), float32.
+    """
+    waves = np.broadcast_to(calendar[:, None, None], (*raw.shape[:-1], calendar.shape[-1]))
+    series = normalise(np.concatenate([raw, waves], axis=-1, dtype=np.float32)[None], spec)[0]
+    names = [variable.name for variable in spec.variables]
+    truth = np.stack([v.to_network(raw[..., names.index(v.name)]) for v in spec.target_variables], axis=-1)
+    truth = truth.astype(np.float32)
+    if spec.mask is not None:
+        truth[:, ~spec.mask] = np.nan
+    return series, truth
+
+
+@dataclass
+class LazyWindows(torch.utils.data.Dataset):
+    """The same pairs as `TrainingWindows`, of data larger than memory: read in blocks of time, a few of which are kept.
+
+    Parameters
+    ----------
+    raw : xarray.DataArray
+        The spec's variables in their units, dims (time, y, x, channel), over dask.
+    calendar : numpy.ndarray
+        Calendar channels, shape (time, channel).
+    spec : DataSpec
+        The contract.
+    numbers, positions
+        As in `TrainingWindows`.
+    """
+
+    raw: xr.DataArray
+    calendar: np.ndarray
+    spec: DataSpec
+    numbers: np.ndarray
+    positions: np.ndarray
+    _kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self):
+        self.history, self.horizon = self.spec.history, self.spec.horizon
+        # Chunks of the data as they are, or several where they are shorter than a window: it then needs two at most.
+        ends = np.cumsum(self.raw.chunksizes["time"]).tolist()
+        length, edges = self.history + self.horizon, [0]
+        for end in ends[:-1]:
+            if end - edges[-1] >= length and ends[-1] - end >= length:
+                edges.append(end)
+        self.edges = np.array([*edges, ends[-1]])
+        values = np.prod(self.spec.grid.shape) * (self.spec.channels + len(self.spec.targets))
+        largest = 4 * values * np.diff(self.edges).max()
+        self.together = int(np.clip(MEMORY // (2 * largest), 1, TOGETHER))
+
+    def __getstate__(self):
+        return {**self.__dict__, "_kept": {}}
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        now = int(self.positions[index])
+        first, last = now - self.history + 1, now + self.horizon
+        blocks = range(self._block_of(first), self._block_of(last) + 1)
+        series, truth = (np.concatenate(parts) for parts in zip(*map(self._cut(first, last), blocks), strict=True))
+        return torch.from_numpy(series[: self.history]), torch.from_numpy(truth[self.history :])
+
+    def _block_of(self, step) -> Any:
+        return np.searchsorted(self.edges, step, side="right") - 1
+
+    def _cut(self, first: int, last: int):
+        def part(block: int) -> list[np.ndarray]:
+            begin = self.edges[block]
+            return [values[max(first - begin, 0) : last + 1 - begin] for values in self._block(block)]
+
+        return part
+
+    def _block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        found = self._kept.get(block)
+        if found is None:
+            steps = slice(int(self.edges[block]), int(self.edges[block + 1]))
+            found = network_values(self.raw[steps].values, self.calendar[steps], self.spec)
+            while len(self._kept) >= 2 * self.together:
+                self._kept.pop(next(iter(self._kept)), None)
+            self._kept[block] = found
+        return found
+
+    def shuffled(self, generator: torch.Generator) -> list[int]:
+        """An order in which a block is read once or twice: windows that begin in a few random blocks are mixed."""
+        blocks = self._block_of(self.positions - self.history + 1)
+        order = torch.randperm(len(self.edges) - 1, generator=generator).numpy()
+        mixed: list[int] = []
+        for first in range(0, len(order), self.together):
+            inside = np.flatnonzero(np.isin(blocks, order[first : first + self.together]))
+            mixed += inside[torch.randperm(len(inside), generator=generator).numpy()].tolist()
+        return mixed
+
+    def regular_series(self) -> np.ndarray:
+        """As that of `TrainingWindows`; a model that is fitted in closed form needs the whole record at once."""
+        series, truth = network_values(self.raw.values, self.calendar, self.spec)
+        return TrainingWindows(series, truth, self.numbers, self.positions, self.history, self.horizon).regular_series()
+
+
+def in_memory_or_not(ds: Any, wanted: bool | None) -> Any:
+    """Data to train on: lazy data are loaded unless they are large, others are made lazy if that is wanted.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset or xarray.DataArray
+        Anything else is given back.
+    wanted : bool or None
+        None decides by the size.
+    """
+    if not isinstance(ds, xr.Dataset | xr.DataArray):
+        return ds
+    if not ds.chunks:
+        arrays = [ds] if isinstance(ds, xr.DataArray) else list(ds.data_vars.values())
+        times = {dim for array in arrays if (dim := _found(array, "time")) is not None}
+        return ds.chunk(dict.fromkeys(times, "auto")) if wanted is False else ds
+    return ds.compute() if wanted or (wanted is None and ds.nbytes <= MEMORY) else ds
+
+
 def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None, against: str = "the data") -> tuple:
-    """All training windows of a Dataset, and the stamps of their last history steps.
+    """All training windows of a Dataset, and the stamps of its steps; of lazy data the windows are lazy.
 
     Parameters
     ----------
@@ -246,25 +389,21 @@ def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None,
 
     Returns
     -------
-    TrainingWindows, numpy.ndarray
+    TrainingWindows or LazyWindows, numpy.ndarray
     """
     ready = _every_step(ds, spec, variables, against)
     times = ready.starts.times
     fields = ready.dataset[[variable.name for variable in spec.variables]]
-    raw = fields.to_dataarray("channel").transpose("time", "y", "x", "channel").values
+    raw = fields.to_dataarray("channel").transpose("time", "y", "x", "channel")
     waves = [wave(cycle_phases(times, cycle)) for cycle in spec.calendar for wave in (np.sin, np.cos)]
-    shape = (*raw.shape[:-1], 1)
-    raw = np.concatenate([raw, *(np.broadcast_to(wave[:, None, None, None], shape) for wave in waves)], axis=-1)
-    series = normalise(raw[None].astype(np.float32), spec)[0]
-    names = [variable.name for variable in spec.variables]
-    truth = np.stack([v.to_network(raw[..., names.index(v.name)]) for v in spec.target_variables], axis=-1)
-    truth = truth.astype(np.float32)
-    if spec.mask is not None:
-        truth[:, ~spec.mask] = np.nan
+    calendar = np.stack(waves, axis=-1).astype(np.float32) if waves else np.empty((len(times), 0), np.float32)
     numbers = spec.step.numbers(times)
     positions = np.arange(spec.history - 1, len(times) - spec.horizon)
     whole = numbers[positions + spec.horizon] - numbers[positions - spec.history + 1]
     positions = positions[whole == spec.history + spec.horizon - 1]
+    if raw.chunks is not None:
+        return LazyWindows(raw, calendar, spec, numbers, positions), times
+    series, truth = network_values(raw.values, calendar, spec)
     return TrainingWindows(series, truth, numbers, positions, spec.history, spec.horizon), times
 
 

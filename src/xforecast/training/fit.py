@@ -18,10 +18,18 @@ from torch import nn
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption, TrainingError, require
 from xforecast.forecaster import Forecaster
-from xforecast.models import MODELS, Ensemble, EnsembleConfig, build, config_class, describe
+from xforecast.models import MODELS, Ensemble, EnsembleConfig, build, config_class, describe, find_model
 from xforecast.models.protocol import Config
 from xforecast.spec import DataSpec
-from xforecast.training.data import TrainingWindows, cell_weights, make_spec, windows_of
+from xforecast.training.data import (
+    LazyWindows,
+    TrainingWindows,
+    cell_weights,
+    in_memory_or_not,
+    make_spec,
+    windows_of,
+)
+from xforecast.training.finetune import Origin, origin_of
 from xforecast.training.options import TrainingOptions
 from xforecast.training.stages import train_stages
 
@@ -30,7 +38,7 @@ __all__ = ["fit"]
 
 def fit(
     ds: xr.Dataset | xr.DataArray,
-    model: str | Config | nn.Module = "Earthformer",
+    model: str | os.PathLike | Config | nn.Module | Forecaster = "Earthformer",
     *,
     history: int | None = None,
     horizon: int | None = None,
@@ -41,7 +49,8 @@ def fit(
     transform: str | tuple[str, float] | Mapping[str, str | tuple[str, float]] | None = None,
     spec: DataSpec | None = None,
     valid: float | slice | xr.Dataset | xr.DataArray | None = 0.15,
-    members: int = 1,
+    in_memory: bool | None = None,
+    members: int | None = None,
     stages: Mapping[str, Mapping[str, Any] | None] | None = None,
     area_weights: bool = True,
     name: str | None = None,
@@ -58,11 +67,14 @@ def fit(
     ds : xarray.Dataset or xarray.DataArray
         CF-compliant, with a regular time axis and two spatial axes; gaps in time are left out, missing
         values (land) count nothing in the loss.
-    model : str, Config or torch.nn.Module
+    model : str, path, Config, torch.nn.Module or Forecaster
         A name in `xforecast.models.MODELS`, a configuration, whose lengths, grid and channels are set
-        to those of the data, or a module of the contract in `xforecast.models.protocol`.
+        to those of the data, or a module of the contract in `xforecast.models.protocol`. A forecaster, its name or
+        its folder is fine-tuned: training starts from its weights, with the same or another region, variable set or
+        horizon. Where data fit the forecaster's spec it is kept; variables that it knows keep their normalisation;
+        weights whose shape does not fit start anew, which a warning and the card say.
     history, horizon : int
-        Numbers of steps in and out.
+        Numbers of steps in and out; those of the forecaster that is fine-tuned by default.
     variables, targets : sequence of str, optional
         What goes in and what comes out; every variable with the three axes by default.
     base : tuple of str, optional
@@ -78,8 +90,12 @@ def fit(
     valid : float, slice, Dataset or None
         What is held out to choose the best weights: the last share of the record, a period, other
         data, or nothing. No window for training reaches into a held-out period.
-    members : int
-        Independently trained networks; more than one make an `Ensemble`, whose samples they are.
+    in_memory : bool, optional
+        Load the data, or read them block by block in the course of training. By default dask data of more than 2 GiB
+        are not loaded.
+    members : int, optional
+        Independently trained networks, 1 by default; more than one make an `Ensemble`, whose samples they are. Of an
+        ensemble that is fine-tuned, each network is.
     stages : mapping, optional
         For a model that is trained in parts, such as `PreDiff` (autoencoder, denoiser, alignment): options of each
         part by name. Fields of `TrainingOptions` there go before those of the whole call; others are the part's own,
@@ -110,7 +126,9 @@ def fit(
     InvalidOption
         An option that cannot work.
     TrainingError
-        Nothing to train on, or a loss that is not finite.
+        Nothing to train on, a loss that is not finite, or a checkpoint that cannot be written.
+    CheckpointError
+        The folder to resume from has checkpoints of another training.
 
     Examples
     --------
@@ -128,26 +146,38 @@ def fit(
     ('sample', 'lead', 'lat', 'lon')
     """
     options = _options(training)
+    ds, valid = (in_memory_or_not(data, in_memory) for data in (ds, valid))
     training_period, held_out = _split(ds, valid)
+    origin = origin_of(model)
     if spec is None:
-        history, horizon = _lengths(model, history, horizon)
-        spec = make_spec(
-            ds, history=history, horizon=horizon, variables=variables, targets=targets, base=base,
-            calendar=calendar, transform=transform, train=training_period,
-        )  # fmt: skip
+        described: dict[str, Any] = {
+            "history": history, "horizon": horizon, "variables": variables, "targets": targets, "base": base,
+            "calendar": calendar, "transform": transform,
+        }  # fmt: skip
+        if origin is None:
+            described["history"], described["horizon"] = _lengths(model, history, horizon)
+            spec = make_spec(ds, **described, train=training_period)
+        else:
+            spec = origin.spec(ds, training_period, **described)
+    label = name or _label(model, origin)
+    if origin is not None:
+        members, model = origin.members(members), origin.model
     if _takes_physical_units(model):
         spec = _without_normalisation(spec)
-    label = name or (model if isinstance(model, str) else type(model).__name__.removesuffix("Config"))
     data, valid_data, period = _windows(ds, spec, training_period, held_out, label)
     weight = torch.from_numpy(cell_weights(spec, area=area_weights))[None, None, :, :, None]
     place = tempfile.TemporaryDirectory() if folder is None else nullcontext(os.fspath(folder))
     networks = []
     with place as root:
-        for member in range(members):
+        for member in range(members or 1):
             # Each member's weights and order of data come from a seed of its own.
             own = dataclasses.replace(options, seed=options.seed + member)
             torch.manual_seed(own.seed)
             network = _network(model, spec, fresh=member > 0)
+            if origin is not None:
+                origin.give(network, member)
+                if member == 0:
+                    origin.tell()
             course = {
                 "folder": Path(root) / f"member-{member}",
                 "device": device,
@@ -155,7 +185,7 @@ def fit(
                 "progress": progress,
             }
             if hasattr(network, "stages"):
-                if members > 1:
+                if members is not None and members > 1:
                     raise InvalidOption("members", members, "1 for a model that draws samples itself", "members=1")
                 train_stages(network, stages or {}, data, valid_data, weight, spec, training, course)
             elif stages:
@@ -163,13 +193,21 @@ def fit(
             else:
                 _train_whole(network, data, valid_data, weight, own, course)
             networks.append(network.eval())
-    return Forecaster(_joined(networks), spec, _card(label, period, options, networks))
+    card = _card(label, period, options, networks) | (origin.card() if origin is not None else {})
+    return Forecaster(_joined(networks), spec, card)
+
+
+def _label(model: Any, origin: Origin | None) -> str:
+    """What to call the forecaster."""
+    if origin is not None:
+        return f"{origin.forecaster.name}-tuned"
+    return model if isinstance(model, str) else type(model).__name__.removesuffix("Config")
 
 
 # ------------------------------------------------------------------ the model
 
 
-def _network(model: str | Config | nn.Module, spec: DataSpec, *, fresh: bool) -> nn.Module:
+def _network(model: Any, spec: DataSpec, *, fresh: bool) -> nn.Module:
     if isinstance(model, nn.Module):
         if not fresh:
             return _checked(model, spec)
@@ -182,10 +220,9 @@ def _network(model: str | Config | nn.Module, spec: DataSpec, *, fresh: bool) ->
         if hasattr(model, "fitted"):
             return build(names[0], model.fitted(**_lengths_and_grid(spec)))
         return build(names[0], dataclasses.replace(model, **_shape_fields(type(model), spec)))
-    known = {name.lower(): name for name in MODELS}
-    if str(model).lower() not in known:
+    name = find_model(model)
+    if name is None:
         raise InvalidOption("model", model, f"one of {', '.join(MODELS)}, a configuration or a module")
-    name = known[str(model).lower()]
     config = config_class(name)
     if hasattr(config, "of_size"):
         return build(name, config.of_size(**_lengths_and_grid(spec)))
@@ -216,7 +253,7 @@ def _train_whole(network: nn.Module, data, valid_data, weight: torch.Tensor, opt
     train(network, data, valid_data, weight, options, **course)
 
 
-def _takes_physical_units(model: str | Config | nn.Module) -> bool:
+def _takes_physical_units(model: Any) -> bool:
     """Whether the model works on the quantity itself, such as pySTEPS on rain rates."""
     if isinstance(model, nn.Module):
         return bool(getattr(model, "takes_physical_units", False))
@@ -263,6 +300,8 @@ def _checked(model: nn.Module, spec: DataSpec) -> nn.Module:
         ) from error
     if shape != spec.target_shape:
         raise InvalidOption("model", f"output of shape {shape}", f"{spec.target_shape}")
+    if not hasattr(model, "config"):
+        model.__dict__["config"] = None  # it cannot be built anew, and so not be saved
     return model
 
 
@@ -333,14 +372,14 @@ def _windows(ds, spec: DataSpec, training_period, held_out, label: str):
     return windows, valid if valid is not None and len(valid) else None, period
 
 
-def _touching(windows: TrainingWindows, inside: np.ndarray) -> np.ndarray:
+def _touching(windows: TrainingWindows | LazyWindows, inside: np.ndarray) -> np.ndarray:
     """Which windows have a step inside the held-out period."""
     count = np.concatenate([[0], np.cumsum(inside)])
     first = windows.positions - windows.history + 1
     return count[windows.positions + windows.horizon + 1] - count[first] > 0
 
 
-def _starting(windows: TrainingWindows, inside: np.ndarray) -> np.ndarray:
+def _starting(windows: TrainingWindows | LazyWindows, inside: np.ndarray) -> np.ndarray:
     """Which windows forecast the held-out period only; their history may begin before it."""
     count = np.concatenate([[0], np.cumsum(inside)])
     return count[windows.positions + windows.horizon + 1] - count[windows.positions + 1] == windows.horizon
