@@ -30,6 +30,12 @@ PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 METRES = "m"
 UNEVEN = 0.1
 """Share of the spacing by which one step of a window may differ from it."""
+CONVERTERS = {
+    ("dBZ", "mm h-1"): "xforecast.datasets.rain_rate_from_reflectivity",
+    ("mm h-1", "dBZ"): "xforecast.datasets.reflectivity_from_rain_rate",
+    ("mm", "mm h-1"): "xforecast.datasets.rain_rate_from_amount",
+}
+"""Functions that turn one quantity into another, by units that tell the quantities apart."""
 FEW_YEARS = 20
 """A climatology of fewer warns."""
 # What the forecast has coordinates of its own for.
@@ -116,6 +122,7 @@ def conform(
     variables: Mapping[str, Hashable] | None = None,
     climatology: tuple[str, str] | None = None,
     against: str = "the spec",
+    larger: bool = False,
 ) -> Conformed | Report:
     """Make data fit a spec.
 
@@ -133,6 +140,8 @@ def conform(
         Base period of a climatology of the data's own in place of the spec's; computed at once.
     against : str
         What to call the spec in messages.
+    larger : bool
+        Take more cells than the spec's grid has, where that is any window.
 
     Returns
     -------
@@ -157,7 +166,7 @@ def conform(
         return report
     _free_names(present, dims, report)
     reference = next(iter(present.values())).array
-    cells = _cells(reference, dims, spec.grid, report)
+    cells = _cells(reference, dims, spec.grid, larger and spec.any_window, report)
     times = _times(reference, dims["time"], report)
     starts = None if times is None else select_starts(times[0], spec, init, report)
     if not report.ok or cells is None or times is None or starts is None:
@@ -355,14 +364,15 @@ def _units(entry: _Found, wanted: Variable, report: Report) -> units.Linear:
         return unchanged
     attr = str(attr)
     if not units.compatible(attr, wanted.units):
-        if not units.known(attr):
+        converter = _converter(attr, wanted)
+        if not converter and not units.known(attr):
             unknown = f"{entry.name}: unknown unit {attr!r}, wanted {wanted.units!r} or convertible"
             report.error("units", unknown, correct)
             return unchanged
         report.error(
             "units",
             f"{entry.name}: {attr!r} cannot be converted to {wanted.units!r}",
-            "convert the data, or name another variable with variables=",
+            converter or "convert the data, or name another variable with variables=",
         )
         return unchanged
     convert = units.conversion(attr, wanted.units, difference=entry.anomaly)
@@ -371,13 +381,21 @@ def _units(entry: _Found, wanted: Variable, report: Report) -> units.Linear:
     return convert
 
 
+def _converter(found: str, wanted: Variable) -> str:
+    """What to do about units between which there is a function and no linear conversion."""
+    for (source, target), function in CONVERTERS.items():
+        if units.compatible(found, source) and units.compatible(wanted.units, target):
+            return f"{function}(...) makes {wanted.units} of it"
+    return ""
+
+
 # ------------------------------------------------------------------ cells
 
 
-def _cells(array: xr.DataArray, dims: Mapping[str, Hashable], grid: Grid, report: Report):
+def _cells(array: xr.DataArray, dims: Mapping[str, Hashable], grid: Grid, larger: bool, report: Report):
     """Positions in the data of the model's rows and columns, or None."""
-    y = _positions(array, dims["y"], "y", grid, report)
-    x = _positions(array, dims["x"], "x", grid, report)
+    y = _positions(array, dims["y"], "y", grid, larger, report)
+    x = _positions(array, dims["x"], "x", grid, larger, report)
     if y is None or x is None:
         return None
     for axis, index in (("y", y), ("x", x)):
@@ -387,11 +405,13 @@ def _cells(array: xr.DataArray, dims: Mapping[str, Hashable], grid: Grid, report
     return y, x
 
 
-def _positions(array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, report: Report) -> np.ndarray | None:
+def _positions(
+    array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, larger: bool, report: Report
+) -> np.ndarray | None:
     size = array.sizes[dim]
     wanted_size = grid.shape[0 if axis == "y" else 1]
     if grid.kind == "pixel":
-        return _same_size(np.arange(size), dim, wanted_size, report)
+        return _same_size(np.arange(size), dim, wanted_size, larger, report)
     if dim not in array.coords or array[dim].dtype.kind not in "iuf":
         what = ("latitudes" if axis == "y" else "longitudes") if grid.kind == "latlon" else "distances on the map"
         report.error("grid", f"{dim}: no coordinate of numbers, wanted {what}", f"ds.assign_coords({dim}=...)")
@@ -400,26 +420,29 @@ def _positions(array: xr.DataArray, dim: Hashable, axis: str, grid: Grid, report
     if values is None:
         return None
     if grid.spacing is None:
-        return _same_size(np.argsort(values), dim, wanted_size, report)
+        return _same_size(np.argsort(values), dim, wanted_size, larger, report)
     nodes = grid.y if axis == "y" else grid.x
     spacing = grid.spacing[0 if axis == "y" else 1]
     cyclic = grid.kind == "latlon" and axis == "x"
     if not _right_spacing(values, dim, spacing, grid, cyclic, report):
         return None
     if nodes is None:
-        return _window(values, dim, spacing, wanted_size, cyclic, report)
+        return _window(values, dim, spacing, wanted_size, cyclic, larger, report)
     return _nearest(values, np.asarray(nodes), dim, spacing * max(grid.tolerance, 1e-3), cyclic, report)
 
 
-def _same_size(index: np.ndarray, dim: Hashable, wanted: int, report: Report) -> np.ndarray | None:
-    if len(index) == wanted:
+def _same_size(index: np.ndarray, dim: Hashable, wanted: int, larger: bool, report: Report) -> np.ndarray | None:
+    if len(index) == wanted or (larger and len(index) > wanted):
         return index
-    remedy = f"ds.isel({dim}=slice({wanted})) or another window" if len(index) > wanted else "a larger window"
-    report.error("grid", f"{dim}: {len(index)} cells, wanted {wanted}", remedy)
+    if len(index) > wanted:
+        found, remedy = f"{len(index)} cells", f"ds.isel({dim}=slice({wanted})) or another window"
+    else:
+        found, remedy = f"{len(index)} cells, smaller than the model's window", "open a larger window of the data"
+    report.error("grid", f"{dim}: {found}, wanted {f'at least {wanted}' if larger else wanted}", remedy)
     return None
 
 
-def _window(values: np.ndarray, dim: Hashable, spacing: float, wanted: int, cyclic: bool, report: Report):
+def _window(values: np.ndarray, dim: Hashable, spacing: float, wanted: int, cyclic: bool, larger: bool, report: Report):
     """Any evenly spaced window, in ascending order."""
     unwrapped = np.unwrap(values, period=360) if cyclic else values
     index = np.argsort(unwrapped)
@@ -428,7 +451,7 @@ def _window(values: np.ndarray, dim: Hashable, spacing: float, wanted: int, cycl
         found = f"spacing from {steps.min():g} to {steps.max():g}"
         report.error("grid", f"{dim}: {found}, wanted {spacing:g} throughout", "choose an even window, or regrid")
         return None
-    return _same_size(index, dim, wanted, report)
+    return _same_size(index, dim, wanted, larger, report)
 
 
 def _on_map(coordinate: xr.DataArray, grid: Grid, report: Report) -> np.ndarray | None:

@@ -31,6 +31,7 @@ from xforecast.errors import CheckpointError, InvalidOption, XForecastWarning
 from xforecast.models import MODELS, build, describe
 from xforecast.models.guidance import InPhysicalUnits
 from xforecast.models.protocol import draws_samples, load_strictly
+from xforecast.models.tiling import Tiles, tiled
 from xforecast.progress import track
 from xforecast.regions import placed
 from xforecast.report import Report
@@ -153,6 +154,9 @@ class Forecaster:
         }
         self._check_options(options, sampling)
         ready = self._conform(ds, init, variables, climatology)
+        if isinstance(ready, Report):
+            ready.raise_errors()
+            raise AssertionError("a report without errors must come with data")
         histories = windows(ready, self.spec)
         if histories.chunks is None:
             ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
@@ -179,19 +183,42 @@ class Forecaster:
         climatology: tuple[str, str] | None = None,
     ) -> Report:
         """What `forecast` would repair, warn of or refuse; computes the newest history of lazy data."""
-        ready = conform(ds, self.spec, init=init, variables=variables, climatology=climatology, against=self.name)
+        ready = self._conform(ds, init, variables, climatology)
         if isinstance(ready, Report):
             return ready
         histories = windows(ready, self.spec).isel(init=slice(-1, None))
         ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
         return ready.report
 
-    def _conform(self, ds, init, variables, climatology) -> Conformed:
-        ready = conform(ds, self.spec, init=init, variables=variables, climatology=climatology, against=self.name)
+    def _conform(self, ds, init, variables, climatology) -> Conformed | Report:
+        options = {"init": init, "variables": variables, "climatology": climatology}
+        ready = conform(ds, self.spec, **options, against=self.name, larger=True)
         if isinstance(ready, Report):
-            ready.raise_errors()
-            raise AssertionError("a report without errors must come with data")
-        return ready
+            return ready
+        self._tell_windows((ready.dataset.sizes["y"], ready.dataset.sizes["x"]), ready.report)
+        return ready if ready.report.ok else ready.report
+
+    def _tell_windows(self, field: tuple[int, int], report: Report) -> None:
+        """What becomes of a field that is larger than the window that the model was trained on."""
+        window = self.spec.grid.shape
+        if field == window:
+            return
+        found = f"{field[0]} x {field[1]} cells, window of the model {window[0]} x {window[1]}"
+        if getattr(self.model, "any_grid", False):
+            report.repair("grid", f"{found}: forecast as one field")
+        elif self._in_windows:
+            report.repair(
+                "grid", f"{found}: forecast in {len(Tiles(field, window))} overlapping windows, joined smoothly"
+            )
+        else:
+            wanted = "wanted the window: what the model gives for one does not fit that for the next"
+            report.error("grid", f"{found}, {wanted}", f"a window of {window[0]} x {window[1]} cells")
+
+    @property
+    def _in_windows(self) -> bool:
+        """Whether the model can do the windows of a larger field one by one: it draws no noise, and knows no places."""
+        by_place = hasattr(self.model, "fit_series")  # each cell has numbers of its own
+        return not by_place and (self.deterministic or hasattr(self.model, "size"))
 
     def _with_provenance(self, forecast: xr.Dataset, ds, options: Mapping[str, Any]) -> xr.Dataset:
         now = np.datetime_as_string(np.datetime64("now"), unit="s")
@@ -254,7 +281,7 @@ class Forecaster:
         ----------
         x : numpy.ndarray
             Shape (init, history, y, x, channel), in the spec's units and quantities, missing values
-            as NaN; calendar channels last.
+            as NaN; calendar channels last. Where the spec's grid is any window, y and x may be larger.
         samples : int or sequence of int, optional
             How many samples, or the numbers of those to draw.
         seed : int
@@ -277,8 +304,7 @@ class Forecaster:
             The norm of the constraint's residual, shape (init, sample, 2): without and with guidance.
         """
         x = np.asarray(x)
-        if x.ndim != 5 or x.shape[1:] != self.spec.input_shape:
-            raise InvalidOption("x", x.shape, f"shape (init, {', '.join(map(str, self.spec.input_shape))})")
+        self._check_shape(x)
         numbers = self._sample_numbers(samples)
         keys = np.arange(len(x)) if keys is None else np.asarray(keys, np.int64)
         network_in = torch.from_numpy(normalise(x, self.spec))
@@ -286,18 +312,28 @@ class Forecaster:
         constraint = sampling.get("constraint")
         if constraint is not None:
             sampling["constraint"] = InPhysicalUnits(constraint, self.spec.to_physical)
-        runs = _Runs(self._on(parallel.pick_device(device)), network_in, numbers, keys, seed, precision, sampling)
+        model = self._on(parallel.pick_device(device))
+        runs = _Runs(model, self.spec.grid.shape, network_in, numbers, keys, seed, precision, sampling)
         size = (
             self._batch_size(batch_size, runs.device) if batch_size == "auto" else _positive("batch_size", batch_size)
         )
         found = runs.all(size, progress, self.name).numpy()
-        found = found.reshape(len(x), -1, *self.spec.target_shape)[:, :, : self._horizon(horizon)]
+        found = found.reshape(len(x), -1, *found.shape[1:])[:, :, : self._horizon(horizon)]
         values = restore(found, x, self.spec)
         if constraint is None:
             return values, None
         residual = runs.residual.reshape(len(x), -1, 2)
         self._tell_unreachable(residual, getattr(constraint, "target", None))
         return values, residual
+
+    def _check_shape(self, x: np.ndarray) -> None:
+        history, *window, channels = self.spec.input_shape
+        if x.ndim == 5 and x.shape[1:] == self.spec.input_shape:
+            return
+        fits = x.ndim == 5 and (x.shape[1], x.shape[4]) == (history, channels)
+        larger = fits and x.shape[2] >= window[0] and x.shape[3] >= window[1] and self.spec.any_window
+        if not larger or not (self._in_windows or getattr(self.model, "any_grid", False)):
+            raise InvalidOption("x", x.shape, f"shape (init, {', '.join(map(str, self.spec.input_shape))})")
 
     def _check_sampling(self, sampling: Mapping[str, Any]) -> None:
         """Options of the model's own, before anything is computed."""
@@ -592,8 +628,8 @@ def restore(network_out: np.ndarray, x: np.ndarray, spec: DataSpec) -> np.ndarra
 class _Runs:
     """The forward passes of one call of `Forecaster.predict`, in batches of (start, sample) pairs."""
 
-    def __init__(self, model, histories: torch.Tensor, numbers, keys, seed: int, precision: str, sampling):
-        self.model, self.histories, self.sampling = model, histories, sampling
+    def __init__(self, model, window, histories: torch.Tensor, numbers, keys, seed: int, precision: str, sampling):
+        self.model, self.window, self.histories, self.sampling = model, window, histories, sampling
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.seed, self.keys, self.precision = seed, keys, precision
         self.drawn = draws_samples(model)
@@ -625,7 +661,7 @@ class _Runs:
         histories = self.histories[used].to(self.device)
         with parallel.pick_precision(self.precision, self.device):
             if not self.drawn:
-                return self.model(histories).float().cpu()
+                return self._whole(self.model, histories).float().cpu()
             members = self.members[batch]
             generators = [
                 parallel.generator(self.seed, self.keys[row], member) for row, member in zip(rows, members, strict=True)
@@ -633,13 +669,18 @@ class _Runs:
             options = {**self.sampling, **self._context(used)}
             if options.get("constraint") is not None:
                 options["report"] = True
-            found = self.model.sample(
-                histories, torch.from_numpy(local), torch.from_numpy(members), generators, **options
-            )
+            drawn = (torch.from_numpy(local), torch.from_numpy(members), generators)
+            found = self._whole(lambda x: self.model.sample(x, *drawn, **options), histories)
         if options.get("report"):
             found, report = found
             self.residual[batch] = torch.stack([report.unguided, report.residual], dim=1).float().cpu().numpy()
         return found.float().cpu()
+
+    def _whole(self, run, histories: torch.Tensor):
+        """The model on whole fields, in windows where they are larger than it takes."""
+        if getattr(self.model, "any_grid", False) or tuple(histories.shape[2:4]) == self.window:
+            return run(histories)
+        return tiled(run, histories, self.window)
 
     def _context(self, used: np.ndarray) -> dict[str, torch.Tensor]:
         """What the model makes of these histories before it samples, made once for all samples of a start."""

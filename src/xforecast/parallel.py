@@ -217,7 +217,7 @@ class Handle:
 
     def __call__(self, histories: np.ndarray, keys: np.ndarray, samples: np.ndarray):
         forecaster = self.forecaster or recall(self.digest, self.folder)
-        histories = histories.reshape(-1, *forecaster.spec.input_shape)
+        histories = histories.reshape(-1, *histories.shape[-4:])
         if self.examine:
             report = Report(forecaster.name)
             report.extend(check_values(histories, forecaster.spec, self.anomalies))
@@ -273,7 +273,7 @@ def lazily(
     numbers = xr.DataArray(np.asarray(samples, np.int64), dims="sample")
     horizon = options.get("horizon") or spec.horizon
     if lazy:
-        size = _block(len(samples) * horizon * int(np.prod(spec.target_shape[1:])) * 4)
+        size = _block(len(samples) * horizon * histories.sizes["y"] * histories.sizes["x"] * len(spec.targets) * 4)
         histories = histories.chunk({"init": size})
         keys, numbers = keys.chunk({"init": size}), numbers.chunk()
     constrained = options.get("constraint") is not None

@@ -456,6 +456,12 @@ class DataSpec:
         return TimeStep.parse(self.time_step)
 
     @property
+    def any_window(self) -> bool:
+        """Whether the model's cells may be anywhere, so that larger fields hold many of its windows."""
+        bound = self.mask is not None or any(variable.anomaly for variable in self.variables)
+        return not (self.grid.fixed or bound)
+
+    @property
     def channels(self) -> int:
         """Number of input channels: variables, then calendar cycles."""
         return len(self.variables) + sum(CALENDAR_CHANNELS[cycle] for cycle in self.calendar)

@@ -318,7 +318,7 @@ def test_wrong_shapes_are_told(model):
     with pytest.raises(InvalidOption, match="shape of cond"):
         model.denoiser(torch.zeros(1, 2, 4, 4, 4), torch.tensor([1]), torch.zeros(1, 2, 4, 4, 4))
     with pytest.raises(InvalidOption, match="shape of x"):
-        model(torch.zeros(1, 3, 8, 9, 1))
+        model(torch.zeros(1, 3, 8, 7, 1))
     with pytest.raises(InvalidOption, match="shape of z"):
         model.autoencoder.decode(torch.zeros(1, 4, 4, 5))
 

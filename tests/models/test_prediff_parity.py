@@ -17,6 +17,7 @@ from xforecast.models.diffusion import DiffusionLoss, warming_average
 from xforecast.models.guidance import NetworkGuidance
 from xforecast.models.protocol import load_strictly
 from xforecast.models.samplers import ddim, dpm_solver, spaced_steps
+from xforecast.models.tiling import Tiles
 from xforecast.models.unet import ResidualBlock, TimeEmbedding, sinusoid
 
 UNETS = [
@@ -395,7 +396,7 @@ def test_from_history_to_forecast(name, autoencoder, denoiser, alignment):
     model.autoencoder, model.denoiser = autoencoder, denoiser
     context = model.encode(case["y"])
     assert difference(context, case["zc"]) < SINGLE
-    denoise = model._denoiser_for(context)
+    denoise = model._denoiser_for(context[:, None], Tiles(denoiser.config.grid, denoiser.config.grid))
     if options["align"]:
         compare = MeanIntensity(case["avg_x_gt"]).compare
         denoise = NetworkGuidance(denoise, schedule, alignment, compare, options["guide_scale"], coupled=True)

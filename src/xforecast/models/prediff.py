@@ -17,6 +17,7 @@ from xforecast.models.diffusion import PREDICTIONS, DiffusionLoss, NoiseSchedule
 from xforecast.models.guidance import Constraint, DecoderGuidance, NetworkGuidance, residual_of, violation
 from xforecast.models.protocol import Config, check_choice, check_positive, check_shape
 from xforecast.models.samplers import SAMPLERS, Denoiser, row_noise, sample, spaced_steps
+from xforecast.models.tiling import Tiles
 from xforecast.models.unet import LATENT_BLOCK, CuboidUNet, CuboidUNetConfig
 
 __all__ = ["PreDiff", "PreDiffConfig", "SamplingReport", "TrainingStage"]
@@ -178,6 +179,10 @@ class PreDiff(nn.Module):
     with the latent history as context. A constraint, if one is given, steers every step; see
     :mod:`~xforecast.models.guidance`.
 
+    A field larger than the frames that the model was made for is sampled as one: the noise is that of the whole field,
+    and at every step the denoiser's predictions for overlapping windows of the latent are joined
+    (compare Bar-Tal et al. 2023).
+
     Parameters
     ----------
     config : PreDiffConfig
@@ -206,6 +211,7 @@ class PreDiff(nn.Module):
     torch.Size([4, 2, 16, 16, 1])
     """
 
+    any_grid = True
     default_sampling: ClassVar[dict[str, Any]] = {"sampler": "dpm++"}
     sampling_options = ("constraint", "sampler", "steps", "strength", "eta", "guidance", "through_denoiser")
 
@@ -237,13 +243,39 @@ class PreDiff(nn.Module):
         return self.config.latent_scale * self.autoencoder.encode(x, chunk=chunk).mean
 
     def encode_context(self, x: torch.Tensor) -> torch.Tensor:
-        """What :meth:`sample` takes as `context`, so that a history is encoded once for all of its samples."""
-        check_shape(x, (self.config.history, *self.config.frame_grid, self.config.autoencoder.input_channels))
-        return self.encode(x, chunk=FRAMES_AT_ONCE)
+        """What :meth:`sample` takes as `context`, so that a history is encoded once for all of its samples.
+
+        Returns
+        -------
+        Tensor, (batch, window, time, latent height, latent width, latent channel)
+            One window, unless the fields are larger than those that the model was made for.
+        """
+        return self._encode_windows(x, self._tiles(x), FRAMES_AT_ONCE)
 
     def decode(self, z: torch.Tensor, *, chunk: int | None = None) -> torch.Tensor:
         """Frames of latents, the inverse of :meth:`encode`; not clipped to the range of the data."""
         return self.autoencoder.decode(z / self.config.latent_scale, grid=self.config.frame_grid, chunk=chunk)
+
+    def _tiles(self, x: torch.Tensor) -> Tiles:
+        """Windows of the latent for histories of any size from that of the model's frames on."""
+        config = self.config
+        field = tuple(x.shape[2:4]) if x.ndim == 5 else config.frame_grid
+        if any(size < least for size, least in zip(field, config.frame_grid, strict=True)):
+            field = config.frame_grid
+        check_shape(x, (config.history, *field, config.autoencoder.input_channels))
+        return Tiles(config.autoencoder.latent_grid(field), config.denoiser.grid)  # type: ignore[arg-type]
+
+    def _encode_windows(self, x: torch.Tensor, tiles: Tiles, chunk: int | None) -> torch.Tensor:
+        frames = replace(tiles, factor=self.config.autoencoder.factor)
+        return torch.stack([self.encode(part, chunk=chunk) for part in frames.cut(x)], dim=1)
+
+    def _decode_windows(self, z: torch.Tensor, tiles: Tiles, grid: tuple[int, int], chunk: int | None) -> torch.Tensor:
+        """Frames of a latent that may be larger than the model's, decoded in windows."""
+        if len(tiles) == 1:
+            return self.decode(z, chunk=chunk)
+        parts = [self.autoencoder.decode(part / self.config.latent_scale, chunk=chunk) for part in tiles.cut(z)]
+        frames = replace(tiles, factor=self.config.autoencoder.factor).join(parts)
+        return frames[:, :, : grid[0], : grid[1]]
 
     def set_latent_scale(self, scale: float) -> None:
         """Make `scale` the `latent_scale` of the model and of its configuration."""
@@ -414,7 +446,8 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         x, rows, members, generators
-            As in :meth:`xforecast.models.protocol.ProbabilisticModel.sample`.
+            As in :meth:`xforecast.models.protocol.ProbabilisticModel.sample`; `x` may be
+            larger than the model's frames.
         sampler : str
             A name in :data:`~xforecast.models.samplers.SAMPLERS`; ``"ddpm"`` is that of the paper.
         steps : int, optional
@@ -449,21 +482,26 @@ class PreDiff(nn.Module):
         InvalidOption
             For options that cannot work.
         """
-        config = self.config
-        check_shape(x, (config.history, *config.frame_grid, config.autoencoder.input_channels))
+        config, tiles = self.config, self._tiles(x)
+        grid = (x.shape[2], x.shape[3])
         if report and constraint is None:
             raise InvalidOption("report", True, "a constraint to report on")
         # Guidance needs gradients, which tensors of inference mode cannot have.
         with torch.inference_mode(False), torch.no_grad():
             x, rows = x.clone(), rows.to(x.device)
-            context = (self.encode(x, chunk=chunk) if context is None else context.clone())[rows]
-            denoise = self._denoiser_for(context)
+            context = (self._encode_windows(x, tiles, chunk) if context is None else context.clone())[rows]
+            denoise = self._denoiser_for(context, tiles)
+
+            def decode(z: torch.Tensor) -> torch.Tensor:
+                return self._decode_windows(z, tiles, grid, chunk)
+
             guided = None
             if constraint is not None:
                 # What depends on the history, such as a value to conserve, is settled for each sample.
                 constraint = constraint.prepare(x[rows]) if hasattr(constraint, "prepare") else constraint
-                guided = self._guided(denoise, constraint, chunk, strength, guidance, through_denoiser)
-            latent = (config.horizon, *config.denoiser.grid, config.denoiser.channels)
+                guidance = self._way(guidance, constraint, tiles)
+                guided = self._guided(denoise, constraint, decode, strength, guidance, through_denoiser)
+            latent = (config.horizon, *tiles.field, config.denoiser.channels)
 
             def draw(eps: Denoiser, sources: Sequence[torch.Generator]) -> torch.Tensor:
                 noise = row_noise(sources, latent, context)
@@ -471,12 +509,12 @@ class PreDiff(nn.Module):
 
             twins = [_twin(source) for source in generators] if report else []
             clean = draw(guided or denoise, generators)
-            forecast = self.decode(clean, chunk=chunk)
+            forecast = decode(clean)
             if not report:
                 return forecast
             free = clean if guided is None else draw(denoise, twins)
             residual = self._residual(constraint, clean, forecast)
-            unguided = residual if guided is None else self._residual(constraint, free, self.decode(free, chunk=chunk))
+            unguided = residual if guided is None else self._residual(constraint, free, decode(free))
             trace = torch.stack(guided.trace, dim=1) if guided is not None else forecast.new_zeros(len(forecast), 0)
             return forecast, SamplingReport(residual, trace, unguided)
 
@@ -512,12 +550,13 @@ class PreDiff(nn.Module):
                 "guidance='decoder' needs no network; xforecast.training.align trains one",
             )  # fmt: skip
 
-    def _denoiser_for(self, context: torch.Tensor) -> Denoiser:
-        """The noise in z_t given the context, whatever the network predicts."""
+    def _denoiser_for(self, context: torch.Tensor, tiles: Tiles) -> Denoiser:
+        """The noise in z_t given the context of each window, whatever the network predicts."""
 
         def denoise(z: torch.Tensor, t: int) -> torch.Tensor:
             steps = torch.full((len(z),), t, device=z.device)
-            predicted = self.denoiser(z, steps, context).to(z.dtype)
+            parts = [self.denoiser(part, steps, context[:, window]) for window, part in enumerate(tiles.cut(z))]
+            predicted = tiles.join(parts).to(z.dtype)
             if self.config.prediction == "noise":
                 return predicted
             return self.config.schedule.predict_noise(z, steps, predicted)
@@ -528,16 +567,12 @@ class PreDiff(nn.Module):
         self,
         denoise: Denoiser,
         constraint: Any,
-        chunk: int | None,
+        decode: Callable[[torch.Tensor], torch.Tensor],
         strength: float | None,
         guidance: str,
         through_denoiser: bool,
     ) -> NetworkGuidance | DecoderGuidance | None:
         """The denoiser that obeys a constraint; None where its strength is zero."""
-        check_choice("guidance", guidance, GUIDANCES)
-        if guidance == "auto":
-            known = self.alignment is not None and self.alignment.config.functional == getattr(constraint, "name", None)
-            guidance = "network" if known else "decoder"
         if strength is None:
             strength = getattr(constraint, "strength", None)
         if strength is None:
@@ -545,7 +580,8 @@ class PreDiff(nn.Module):
         if strength == 0:
             return None
         if guidance == "decoder":
-            decode = self._decoded(constraint, chunk)
+            if _in_latent(constraint):
+                decode = self._unscaled
             return DecoderGuidance(
                 denoise, self.config.schedule, residual_of(constraint), decode, strength,
                 through_denoiser=through_denoiser,
@@ -556,15 +592,23 @@ class PreDiff(nn.Module):
         pull = strength / network.config.output_deviation
         return NetworkGuidance(denoise, self.config.schedule, network, constraint.compare, pull)
 
-    def _decoded(self, constraint: Any, chunk: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
-        """What the constraint's residual is of, from a clean latent."""
-        if _in_latent(constraint):
-            return lambda z: z / self.config.latent_scale
-        return lambda z: self.decode(z, chunk=chunk)
+    def _way(self, guidance: str, constraint: Any, tiles: Tiles) -> str:
+        """Through the network or through the decoder; the network has seen fields of one window only."""
+        check_choice("guidance", guidance, GUIDANCES)
+        if guidance == "auto":
+            known = self.alignment is not None and self.alignment.config.functional == getattr(constraint, "name", None)
+            return "network" if known and len(tiles) == 1 else "decoder"
+        if guidance == "network" and len(tiles) > 1:
+            wanted = f"a field of {self.config.frame_grid}, as the alignment network was trained on"
+            raise InvalidOption("guidance", guidance, wanted, "guidance='decoder' takes fields of any size")
+        return guidance
+
+    def _unscaled(self, z: torch.Tensor) -> torch.Tensor:
+        return z / self.config.latent_scale
 
     def _residual(self, constraint: Any, clean: torch.Tensor, forecast: torch.Tensor) -> torch.Tensor:
         """How far samples are off, (n,)."""
-        constrained = clean / self.config.latent_scale if _in_latent(constraint) else forecast
+        constrained = self._unscaled(clean) if _in_latent(constraint) else forecast
         return violation(residual_of(constraint)(constrained))
 
 

@@ -36,6 +36,9 @@ __all__ = [
 class ForecastModel(Protocol):
     """What training and forecasting ask of a model.
 
+    A model that takes fields of any size from that of its training on has a true attribute ``any_grid``; a larger field
+    is given to others in overlapping windows (see `xforecast.models.tiling`).
+
     A model whose loss changes in the course of a training has a method ``at_step(step, total)`` too; the training
     calls it before each optimiser step, counted from 0.
 

@@ -47,6 +47,8 @@ class Persistence(nn.Module):
     [2.0, 2.0, 2.0]
     """
 
+    any_grid = True
+
     def __init__(self, config: PersistenceConfig):
         super().__init__()
         self.config = config

@@ -105,6 +105,7 @@ class Extrapolation(nn.Module):
     """
 
     takes_physical_units = True
+    any_grid = True
 
     def __init__(self, config: ExtrapolationConfig):
         super().__init__()
