@@ -10,7 +10,6 @@ import xforecast as xf
 from xforecast.datasets import as_record
 from xforecast.errors import InvalidOption
 
-
 STEP = np.timedelta64(5, "m").astype("timedelta64[ns]")
 
 

@@ -115,7 +115,7 @@ def costs(task: str) -> Table:
 
     Examples
     --------
-    >>> costs("icar-enso").frame.loc["UNet", "parameters"]
+    >>> int(costs("icar-enso").frame.loc["UNet", "parameters"])
     12062254
     """
     _check_task(task)
