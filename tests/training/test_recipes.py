@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from synthetic import radar_spec
+from xforecast.datasets import average_pixels
 from xforecast.errors import UnknownForecaster
 from xforecast.forecaster import Forecaster
 from xforecast.models import EarthformerConfig, PreDiff, count_parameters
 from xforecast.training import TrainingOptions, recipes
 from xforecast.training.recipes import radar
-from xforecast.training.recipes.radar_scores import coarse, open_sequence
+from xforecast.training.recipes.radar_scores import open_sequence
 
 DATA = os.environ.get("XFORECAST_DATA")
 
@@ -81,7 +82,7 @@ def test_the_recipe_runs_and_sees_nothing_after_its_last_year(tmp_path, monkeypa
 def test_the_radar_recipe_runs_and_forecasts(tmp_path):
     folders = recipes.run("radar", data=Path(DATA) / "radar", output=tmp_path, quick=True, progress=False)
     part = recipes.read("radar")["held_out"][1]
-    rate = coarse(open_sequence(Path(DATA) / "radar", part), 2).isel(y=slice(0, 128), x=slice(40, 168))
+    rate = average_pixels(open_sequence(Path(DATA) / "radar", part), 2).isel(y=slice(0, 128), x=slice(40, 168))
     for folder, samples in zip(folders, (1, 2), strict=True):
         options = {"samples": samples, "steps": 2} if samples > 1 else {}
         fc = Forecaster.load(folder).forecast(rate.to_dataset(name="rain_rate"), **options)

@@ -16,9 +16,11 @@ import xarray as xr
 from xforecast import units
 from xforecast.errors import DataFileError, InvalidOption
 from xforecast.files import open_data
+from xforecast.find import find_axis
 from xforecast.timestep import TimeStep, seconds_between
 
 __all__ = [
+    "average_pixels",
     "open_radar",
     "rain_rate_from_amount",
     "rain_rate_from_reflectivity",
@@ -150,6 +152,40 @@ def rain_rate_from_amount(amount: xr.DataArray, time_step: str | TimeStep) -> xr
     if not seconds:
         raise InvalidOption("time_step", str(time_step), "a fixed length, such as '5 minutes'")
     return _labelled(_in_units(amount, "mm") * (3600 / seconds), amount, RAIN_RATE, "rain_rate")
+
+
+def average_pixels(rain_rate: xr.DataArray, factor: int) -> xr.DataArray:
+    """Rain rate on coarser pixels: means of squares, missing where any pixel of the square is missing.
+
+    Parameters
+    ----------
+    rain_rate : xarray.DataArray
+        Dims (..., y, x) in any order; lazy stays lazy.
+    factor : int
+        Pixels of a square along each axis. Rows and columns at the end that fill no square are left out.
+
+    Returns
+    -------
+    xarray.DataArray
+        Same dims; coordinates are those of the centres of the squares.
+
+    Examples
+    --------
+    >>> from xforecast.datasets import showers
+    >>> rain = showers(frames=1, size=(8, 6), spacing=1000.0).rain_rate
+    >>> coarse = average_pixels(rain, 2)
+    >>> dict(coarse.sizes), coarse.x.values
+    ({'time': 1, 'y': 4, 'x': 3}, array([1000., 3000., 5000.]))
+    """
+    if isinstance(factor, bool) or not isinstance(factor, int | np.integer) or factor < 1:
+        raise InvalidOption("factor", factor, "a whole number, 1 or more")
+    space = [find_axis(rain_rate, axis) for axis in ("y", "x")]
+    if None in space or min(rain_rate.sizes[dim] for dim in space) < factor:
+        raise InvalidOption("rain_rate", dict(rain_rate.sizes), f"two axes of a map, of {factor} pixels or more")
+    squares = rain_rate.coarsen(dict.fromkeys(space, factor), boundary="trim")
+    means = squares.mean(keep_attrs=True).where(squares.count() == factor**2)
+    kept = {dim: means[dim].assign_attrs(rain_rate[dim].attrs) for dim in space if dim in rain_rate.coords}
+    return means.assign_coords(kept).assign_attrs(rain_rate.attrs).rename(rain_rate.name)
 
 
 def vil_from_vil_code(code: xr.DataArray) -> xr.DataArray:

@@ -11,13 +11,13 @@ import torch
 import xarray as xr
 
 from xforecast import skill
-from xforecast.datasets.radar import open_radar
+from xforecast.datasets.radar import average_pixels, open_radar
 from xforecast.forecaster import Forecaster
 from xforecast.models import STEPS, Extrapolation, ExtrapolationConfig, Persistence, PersistenceConfig, STEPSConfig
 from xforecast.parallel import generator
 from xforecast.spec import DataSpec
 
-__all__ = ["coarse", "held_out_scores", "open_sequence", "table"]
+__all__ = ["held_out_scores", "open_sequence", "table"]
 
 Recipe = Mapping[str, Any]
 LEADS = (1, 3, 6, 9, 12)
@@ -32,13 +32,6 @@ def open_sequence(data: Path, part: Recipe) -> xr.DataArray:
     options = {key: part[key] for key in ("a", "b") if key in part}
     rate = open_radar(data / part["file"], time=slice(part.get("first"), part.get("last")), **options)["rain_rate"]
     return rate.transpose("time", "y", "x").sortby("y").astype(np.float32).load()
-
-
-def coarse(rate: xr.DataArray, factor: int) -> xr.DataArray:
-    """Means of squares of pixels; missing where a pixel is missing."""
-    blocks = rate.coarsen(y=factor, x=factor, boundary="trim")
-    means = blocks.mean(keep_attrs=True).where(blocks.count() == factor**2)
-    return means.assign_coords({axis: means[axis].assign_attrs(rate[axis].attrs) for axis in ("y", "x")})
 
 
 # ------------------------------------------------------------------ scores
@@ -76,7 +69,7 @@ def held_out_scores(
     """
     options, found = recipe["scores"], {}
     for part in recipe["held_out"]:
-        rate = coarse(open_sequence(data, part), recipe["data"]["coarsen"])
+        rate = average_pixels(open_sequence(data, part), recipe["data"]["coarsen"])
         spec = forecasters[0].spec
         starts = np.arange(spec.history - 1, rate.sizes["time"] - spec.horizon, every)
         inner = _middle(rate, spec)
