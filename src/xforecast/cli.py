@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from xforecast._version import __version__
-from xforecast.errors import XForecastError
+from xforecast.errors import InvalidOption, XForecastError
 
 __all__ = ["main"]
 
@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except XForecastError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our words has had enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -56,7 +59,8 @@ def _forecast(chosen: argparse.Namespace) -> None:
     from xforecast.files import check_name, open_data, write
     from xforecast.registry import forecast
 
-    check_name(chosen.output)
+    if check_name(chosen.output).resolve() == Path(chosen.input).resolve():
+        raise InvalidOption("output", chosen.output, "another file than the data, which it would replace")
     # Forecasts of many starts are computed and written piece by piece.
     many = chosen.init == "all" or not isinstance(_init(chosen.init), str | None)
     ds = open_data(chosen.input, chunks={} if many else None)
@@ -205,7 +209,13 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list, describe or fetch forecasters")
     models.add_argument("action", nargs="?", choices=("list", "describe", "fetch"), default="list")
     models.add_argument("name", nargs="?")
-    models.add_argument("--from", dest="source", metavar="FILE", help="fetch: the published file, if it is at hand")
+    models.add_argument(
+        "--from",
+        dest="source",
+        nargs="+",
+        metavar="FILE",
+        help="fetch: the published files, if they are at hand, their folder, or other addresses",
+    )
     models.set_defaults(run=_models)
 
     train = commands.add_parser("train", help="train a forecaster anew from a recipe of the package")

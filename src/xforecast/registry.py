@@ -14,8 +14,8 @@ import tempfile
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,7 +29,7 @@ import xarray as xr
 from xforecast import plugins
 from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster, XForecastError, XForecastWarning
 from xforecast.forecaster import CONFIG_FILE, Forecaster
-from xforecast.models import compat, presets
+from xforecast.models import PreDiffConfig, compat, presets
 from xforecast.parallel import cache_folder
 from xforecast.regridding import to_grid
 from xforecast.report import Report
@@ -57,6 +57,20 @@ def _sevir_spec() -> DataSpec:
     return DataSpec([vil], grid, "5 minutes", history=13, horizon=12)
 
 
+def _sevir_lr_spec() -> DataSpec:
+    grid = Grid("projected", (128, 128), spacing=(3000.0, 3000.0), tolerance=0.05)
+    return _sevir_spec().replace(grid=grid, time_step="10 minutes", history=7, horizon=6)
+
+
+def _prediff_sevirlr() -> PreDiffConfig:
+    """As released: without the uncertainty of the loss, and with an alignment network that knows VIL from 0 to 1, while
+    constraints are in the codes of the spec, 0 to 255."""
+    config = presets.prediff_sevirlr()
+    assert config.alignment is not None
+    alignment = replace(config.alignment, output_deviation=_sevir_lr_spec()["vil"].scale)
+    return replace(config, alignment=alignment, loss=replace(config.loss, learned_uncertainty=False))
+
+
 def _icar_enso_spec() -> DataSpec:
     least, most = -16.549121856689453, 10.198975563049316
     anomaly = Variable(
@@ -79,16 +93,19 @@ class Published:
     """A checkpoint that others published; fetched only on request, and converted once."""
 
     title: str
-    url: str
-    kind: str
+    files: Mapping[str, str]
+    """Kind of `compat.from_official` -> address; a bare name where the published link has died."""
     config: Callable[[], Any]
     spec: Callable[[], DataSpec]
     period: str
     licence: str
     references: str
+    optional: Collection[str] = ()
+    """Kinds that the forecaster can do without."""
 
 
 EARTHFORMER = "Gao et al. 2022: Earthformer: Exploring Space-Time Transformers for Earth System Forecasting. NeurIPS"
+PREDIFF = "Gao et al. 2023: PreDiff: Precipitation Nowcasting with Latent Diffusion Models. NeurIPS"
 BUCKET = "https://earthformer.s3.amazonaws.com/pretrained_checkpoints"
 
 IN_PACKAGE = {
@@ -99,8 +116,7 @@ IN_PACKAGE = {
 PUBLISHED = {
     "earthformer-sevir-official": Published(
         "Earthformer for SEVIR radar, as released by its authors",
-        f"{BUCKET}/earthformer_sevir.pt",
-        "earthformer",
+        {"earthformer": f"{BUCKET}/earthformer_sevir.pt"},
         lambda: presets.earthformer_sevir(variant="released"),
         _sevir_spec,
         "to 2019-01-01",
@@ -109,13 +125,26 @@ PUBLISHED = {
     ),
     "earthformer-icar-enso-official": Published(
         "Earthformer for ICAR-ENSO sea surface temperature, as released by its authors",
-        f"{BUCKET}/earthformer_icarenso2021.pt",
-        "earthformer",
+        {"earthformer": f"{BUCKET}/earthformer_icarenso2021.pt"},
         lambda: presets.earthformer_enso(variant="released"),
         _icar_enso_spec,
         "CMIP5 and CMIP6 simulations",
         "Apache-2.0",
         EARTHFORMER,
+    ),
+    "prediff-sevirlr-official": Published(
+        "PreDiff for SEVIR-LR radar, as released by its authors",
+        {
+            "prediff-vae": "pretrained_sevirlr_vae_8x8x64_v1.pt",
+            "prediff-unet": "pretrained_sevirlr_earthformerunet_v1.pt",
+            "prediff-alignment": "pretrained_sevirlr_alignment_avg_x_cuboid_v1.pt",
+        },
+        _prediff_sevirlr,
+        _sevir_lr_spec,
+        "to 2019-06-01",
+        "Apache-2.0",
+        PREDIFF,
+        optional=("prediff-alignment",),
     ),
 }
 
@@ -342,9 +371,10 @@ def _folder(name: str | os.PathLike) -> Path | Forecaster:
         folder = _fetched(text)
         if (folder / CONFIG_FILE).exists():
             return folder
+        names = " and ".join(_file_name(place) for place in PUBLISHED[text].files.values())
         raise CheckpointError(
             f"{text!r} is published by others and not on this machine\n"
-            f"  -> xforecast models fetch {text}   (or --from FILE, if you have {Path(PUBLISHED[text].url).name})"
+            f"  -> xforecast models fetch {text}   (or --from FILE, if you have {names})"
         )
     folder = Path(text).expanduser()
     if (folder / CONFIG_FILE).exists():
@@ -405,17 +435,23 @@ def _row(card: Mapping[str, Any], spec: DataSpec, place: str) -> dict[str, Any]:
 # ------------------------------------------------------------------ published checkpoints
 
 
-def fetch(name: str, file: str | os.PathLike | None = None, say: Callable[[str], None] = print) -> Path:
+def fetch(
+    name: str,
+    source: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
     """Get a published checkpoint, convert it to safetensors and keep it in the cache.
 
     Parameters
     ----------
     name : str
         A published name of `list_models`.
-    file : path, optional
-        The published file, if it is at hand already; otherwise it is downloaded.
+    source : path, address or sequence of them, optional
+        The published files, if they are at hand already: their folder, or each of them; or other addresses to
+        download them from. Files of other names are taken in the order in which they were published. Left out, they
+        are downloaded from where they were published.
     say : callable
-        Told the digest and the folder.
+        Told the digests and the folder.
 
     Returns
     -------
@@ -425,24 +461,82 @@ def fetch(name: str, file: str | os.PathLike | None = None, say: Callable[[str],
     Raises
     ------
     CheckpointError
-        The download fails, the file is not what it was when it was first fetched, or it does not fit.
+        A download fails, a file is missing or not what it was when it was first fetched, or it does not fit.
     """
     if name not in PUBLISHED:
         raise UnknownForecaster(f"found {name!r}, wanted one of {', '.join(PUBLISHED)}\n  -> xforecast models")
     entry, folder = PUBLISHED[name], _fetched(name)
+    digests, states = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(file) if file is not None else _download(entry.url, Path(scratch) / "checkpoint.pt")
-        digest = _digest(source)
-        _compare_digest(name, digest)
-        state = _read_official(source)
-    say(f"sha256 {digest}")
-    model = compat.from_official_config(entry.kind, entry.config(), state)
+        for kind, place in _places(name, entry, source).items():
+            file = _download(place, Path(scratch) / f"{kind}.pt") if _is_address(place) else Path(place)
+            digests[kind] = _digest(file)
+            _compare_digest(_key(name, kind), digests[kind])
+            states[kind] = _read_official(file)
+            say(f"sha256 {digests[kind]}")
+    for kind in (kind for kind in entry.files if kind not in states):
+        say(f"without {_file_name(entry.files[kind])}")
+    model = _assembled(entry, states)
     card = {key: getattr(entry, key) for key in ("title", "period", "licence", "references")}
-    card |= {"name": name, "origin": entry.url, "origin_sha256": digest}
+    one = len(entry.files) == 1
+    card |= {"name": name, "origin": ", ".join(entry.files[kind] for kind in states)}
+    card |= {"origin_sha256": next(iter(digests.values())) if one else digests}
     Forecaster(model, entry.spec(), card).save(folder)
-    _remember_digest(name, digest)
+    for kind, digest in digests.items():
+        _remember_digest(_key(name, kind), digest)
     say(f"kept in {folder}")
     return folder
+
+
+def _assembled(entry: Published, states: Mapping[str, Mapping[str, torch.Tensor]]) -> torch.nn.Module:
+    if "prediff-unet" in entry.files:
+        return compat.prediff_from_official(entry.config(), states)
+    ((kind, state),) = states.items()
+    return compat.from_official_config(kind, entry.config(), state)
+
+
+def _places(name: str, entry: Published, source: Any) -> dict[str, str]:
+    """Where each file of a published forecaster is, by kind: paths and addresses."""
+    names = {kind: _file_name(place) for kind, place in entry.files.items()}
+    wanted = [kind for kind in names if kind not in entry.optional]
+    if source is None:
+        dead = [place for place in entry.files.values() if not _is_address(place)]
+        if dead:
+            raise CheckpointError(
+                f"{name!r} cannot be downloaded: the published links have died\n"
+                f"  -> get {', '.join(dead)} another way and name their folder, the files or other addresses:\n"
+                f"     xforecast models fetch {name} --from FOLDER"
+            )
+        return dict(entry.files)
+    given = [os.fspath(source)] if isinstance(source, str | os.PathLike) else [os.fspath(one) for one in source]
+    if len(given) == 1 and Path(given[0]).is_dir():
+        given = [str(Path(given[0]) / file) for file in names.values() if (Path(given[0]) / file).exists()]
+    found = {kind: place for kind, file in names.items() for place in given if _file_name(place) == file}
+    if not found and len(wanted) <= len(given) <= len(names):
+        found = dict(zip(names, given, strict=False))
+    if missing := [names[kind] for kind in wanted if kind not in found]:
+        raise CheckpointError(
+            f"{name}: found {', '.join(map(_file_name, given)) or 'no such file'}, wanted {', '.join(missing)} too\n"
+            "  -> name the folder that has all, or each file"
+        )
+    if len(found) < len(given):
+        raise CheckpointError(
+            f"{name}: found {len(given)} files, wanted {' and '.join(names.values())}\n  -> name these files only"
+        )
+    return found
+
+
+def _is_address(place: str) -> bool:
+    return place.startswith(("https://", "http://"))
+
+
+def _file_name(place: str) -> str:
+    return place.rstrip("/").rpartition("/")[2]
+
+
+def _key(name: str, kind: str) -> str:
+    """Of a file in the book of digests."""
+    return name if len(PUBLISHED[name].files) == 1 else f"{name}/{kind}"
 
 
 def _fetched(name: str) -> Path:

@@ -15,7 +15,7 @@ import xforecast as xf
 from synthetic import persistence, sst_dataset, sst_spec
 from xforecast import registry
 from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster
-from xforecast.models import compat, presets
+from xforecast.models import PreDiff, compat, presets
 
 SHIPPED = [name for name in registry.IN_PACKAGE
            if (registry.files("xforecast") / "weights" / name / "forecaster.json").is_file()]  # fmt: skip
@@ -57,7 +57,18 @@ def test_the_list_names_everything(cache):
     assert table.notna().all().all()
 
 
-@pytest.mark.parametrize("name", registry.IN_PACKAGE)
+@pytest.mark.parametrize("name", [name for name in registry.IN_PACKAGE if "radar" in name])
+def test_nowcasters_in_the_package_forecast(name):
+    from xforecast.datasets import showers
+
+    spec = xf.load(name).spec
+    rain = showers(spec.history, spec.grid.shape)
+    fc = xf.forecast(rain, name, horizon=2)
+    assert fc.rain_rate.sizes["lead"] == 2
+    assert 0 < float(fc.rain_rate.mean()) < 10 * float(rain.rain_rate.mean())
+
+
+@pytest.mark.parametrize("name", [name for name in registry.IN_PACKAGE if "enso" in name])
 def test_forecasters_in_the_package_forecast(name):
     import xarray as xr
 
@@ -80,7 +91,7 @@ def test_the_specs_of_published_models_fit_their_configurations():
     for entry in registry.PUBLISHED.values():
         config, spec = entry.config(), entry.spec()
         assert (config.history, config.horizon) == (spec.history, spec.horizon)
-        assert tuple(config.grid) == spec.grid.shape
+        assert tuple(getattr(config, "frame_grid", None) or config.grid) == spec.grid.shape
         assert type(spec).from_json(spec.to_json()) == spec
 
 
@@ -231,3 +242,126 @@ def test_weights_that_do_not_fit_the_published_configuration(cache, tmp_path):
     with pytest.raises(CheckpointError, match="nonsense"):
         registry.fetch("earthformer-icar-enso-official", tmp_path / "other.pt", say=len)
     assert not list(cache.rglob("*.safetensors"))
+
+
+# ------------------------------------------------------------------ a forecaster of several files
+
+
+@pytest.fixture
+def three(cache, monkeypatch, tmp_path):
+    """A small PreDiff as its authors' three files, under the name ``tiny``; its folder and the model."""
+    torch.manual_seed(0)
+    published = registry.PUBLISHED["prediff-sevirlr-official"]
+    config = published.config()
+    size = {"horizon": 2, "grid": (4, 4), "channels": 8, "base_channels": 16, "depths": (1, 1)}
+    config = dataclasses.replace(
+        config,
+        autoencoder=dataclasses.replace(config.autoencoder, level_channels=(8, 16), latent_channels=8, norm_groups=4),
+        denoiser=dataclasses.replace(config.denoiser, history=2, **size),
+        alignment=dataclasses.replace(config.alignment, output_frames=2, **size),
+    )
+    spec = published.spec()
+    spec = spec.replace(grid=dataclasses.replace(spec.grid, shape=(8, 8)), history=2, horizon=2)
+    entry = dataclasses.replace(published, config=lambda: config, spec=lambda: spec)
+    monkeypatch.setitem(registry.PUBLISHED, "tiny", entry)
+    model = PreDiff(config).eval()
+    folder = tmp_path / "published"
+    folder.mkdir()
+    parts = {"prediff-vae": model.autoencoder, "prediff-unet": model.denoiser, "prediff-alignment": model.alignment}
+    for kind, part in parts.items():
+        for parameter in part.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        state = {compat.official_name(key, kind): value for key, value in part.state_dict().items()}
+        torch.save(state, folder / entry.files[kind])
+    return folder, model
+
+
+def vil(size: int = 8):
+    import xarray as xr
+
+    metres = {axis: (axis, 3000.0 * np.arange(size), {"units": "m", "standard_name": f"projection_{axis}_coordinate"})
+              for axis in "yx"}  # fmt: skip
+    codes = np.random.default_rng(0).uniform(0, 255, (2, size, size))
+    time = xr.date_range("2019-06-01", periods=2, freq="10min")
+    return xr.DataArray(
+        codes, coords={"time": time, **metres}, dims=("time", "y", "x"), name="vil", attrs={"units": "1"}
+    )
+
+
+def same_weights(forecaster, model) -> bool:
+    own = forecaster.model.state_dict()
+    return own.keys() == model.state_dict().keys() and all(
+        torch.equal(own[key], value) for key, value in model.state_dict().items()
+    )
+
+
+def test_a_folder_of_several_files_becomes_one_forecaster(three):
+    folder, model = three
+    said = []
+    registry.fetch("tiny", folder, say=said.append)
+    assert len([line for line in said if line.startswith("sha256 ")]) == 3
+    forecaster = xf.load("tiny")
+    assert same_weights(forecaster, model)
+    assert set(forecaster.card["origin_sha256"]) == {"prediff-vae", "prediff-unet", "prediff-alignment"}
+    fc = xf.forecast(vil(), "tiny", samples=2, steps=3)
+    assert dict(fc.vil.sizes) == {"sample": 2, "lead": 2, "y": 8, "x": 8}
+
+
+def test_files_may_be_named_one_by_one(three, tmp_path):
+    folder, model = three
+    files = [folder / file for file in registry.PUBLISHED["tiny"].files.values()]
+    registry.fetch("tiny", files[::-1], say=len)  # known by their names
+    renamed = [file.rename(tmp_path / f"{number}.pt") for number, file in enumerate(files)]
+    registry.fetch("tiny", renamed, say=len)  # or by their order
+    assert same_weights(xf.load("tiny"), model)
+
+
+def test_without_the_network_of_constraints(three):
+    folder, _ = three
+    (folder / "pretrained_sevirlr_alignment_avg_x_cuboid_v1.pt").unlink()
+    said = []
+    registry.fetch("tiny", folder, say=said.append)
+    assert "without pretrained_sevirlr_alignment_avg_x_cuboid_v1.pt" in said
+    assert xf.load("tiny").model.alignment is None
+
+
+def test_missing_and_superfluous_files_are_told(three, tmp_path):
+    folder, _ = three
+    with pytest.raises(CheckpointError, match="found 4 files, wanted pretrained_sevirlr_vae"):
+        registry.fetch("tiny", [*folder.iterdir(), tmp_path / "another.pt"], say=len)
+    (folder / "pretrained_sevirlr_earthformerunet_v1.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"wanted pretrained_sevirlr_earthformerunet_v1.pt too"):
+        registry.fetch("tiny", folder, say=len)
+    with pytest.raises(CheckpointError, match="no such file"):
+        registry.fetch("tiny", tmp_path, say=len)
+
+
+def test_dead_links_are_told_and_other_addresses_taken(three, monkeypatch):
+    folder, model = three
+    with pytest.raises(CheckpointError, match=r"(?s)published links have died.*--from FOLDER"):
+        registry.fetch("tiny")
+    asked = []
+
+    def answer(url, timeout):
+        asked.append(url)
+        return (folder / url.rpartition("/")[2]).open("rb")
+
+    monkeypatch.setattr(registry.urllib.request, "urlopen", answer)
+    places = [f"https://example.org/{file}" for file in registry.PUBLISHED["tiny"].files.values()]
+    registry.fetch("tiny", places, say=len)
+    assert asked == places
+    assert same_weights(xf.load("tiny"), model)
+
+
+def test_a_part_that_changed_is_refused(three):
+    folder, _ = three
+    registry.fetch("tiny", folder, say=len)
+    torch.save({"a": torch.zeros(2)}, folder / "pretrained_sevirlr_vae_8x8x64_v1.pt")
+    with pytest.raises(CheckpointError, match=r"(?s)tiny/prediff-vae: found sha256 .*wanted"):
+        registry.fetch("tiny", folder, say=len)
+
+
+def test_the_published_network_of_constraints_is_asked_in_codes():
+    config = registry.PUBLISHED["prediff-sevirlr-official"].config()
+    assert config.alignment.output_deviation == 255
+    assert config.loss.learned_uncertainty is False

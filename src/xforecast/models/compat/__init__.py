@@ -8,7 +8,7 @@ is wrong with a checkpoint is told in its own names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,10 +27,11 @@ from xforecast.models.compat.prediff import (
     latent_state,
 )
 from xforecast.models.earthformer import Earthformer
+from xforecast.models.prediff import PreDiff, PreDiffConfig
 from xforecast.models.protocol import Config, check_choice, load_strictly
 from xforecast.models.unet import CuboidUNet
 
-__all__ = ["from_official", "from_official_config", "official_name", "translate_config"]
+__all__ = ["from_official", "from_official_config", "official_name", "prediff_from_official", "translate_config"]
 
 State = dict[str, torch.Tensor]
 
@@ -134,6 +135,42 @@ def from_official_config(kind: str, config: Config, state_dict: Mapping[str, tor
     model = KINDS[kind].model(config)
     state, rename = KINDS[kind].prepare(model, state)
     load_strictly(model, state, rename=rename)
+    return model.eval()
+
+
+def prediff_from_official(config: PreDiffConfig, states: Mapping[str, Mapping[str, torch.Tensor]]) -> PreDiff:
+    """A whole PreDiff from the state dicts of the official networks.
+
+    Parameters
+    ----------
+    config : PreDiffConfig
+        Without learned uncertainty of the loss, which is no part of the official networks' files.
+    states : mapping of str to mapping
+        Official state dicts by kind: "prediff-vae", "prediff-unet" and, for knowledge control through the network,
+        "prediff-alignment".
+
+    Returns
+    -------
+    PreDiff
+        In evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        For missing, unexpected and misshapen weights.
+    """
+    if "prediff-alignment" not in states:
+        config = replace(config, alignment=None)
+    parts = {"autoencoder": "prediff-vae", "denoiser": "prediff-unet", "alignment": "prediff-alignment"}
+    made = {
+        part: from_official_config(kind, getattr(config, part), states[kind])
+        for part, kind in parts.items()
+        if getattr(config, part) is not None
+    }
+    with torch.device("meta"):  # every part is replaced
+        model = PreDiff(config)
+    for part, network in made.items():
+        setattr(model, part, network)
     return model.eval()
 
 
