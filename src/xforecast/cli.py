@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption, XForecastError

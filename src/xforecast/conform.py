@@ -417,7 +417,7 @@ def _positions(
         report.error("grid", f"{dim}: no coordinate of numbers, wanted {what}", f"ds.assign_coords({dim}=...)")
         return None
     values = _on_map(array[dim], grid, report)
-    if values is None:
+    if values is None or not _distinct(values, dim, report):
         return None
     if grid.spacing is None:
         return _same_size(np.argsort(values), dim, wanted_size, larger, report)
@@ -429,6 +429,21 @@ def _positions(
     if nodes is None:
         return _window(values, dim, spacing, wanted_size, cyclic, larger, report)
     return _nearest(values, np.asarray(nodes), dim, spacing * max(grid.tolerance, 1e-3), cyclic, report)
+
+
+def _distinct(values: np.ndarray, dim: Hashable, report: Report) -> bool:
+    """Whether every cell has a place of its own."""
+    if np.isnan(values).any():
+        report.error("grid", f"{dim}: {np.isnan(values).sum()} missing values", f"ds.assign_coords({dim}=...)")
+        return False
+    places, counts = np.unique(values, return_counts=True)
+    if (twice := places[counts > 1]).size:
+        found = ", ".join(f"{value:g}" for value in twice[:3])
+        report.error(
+            "grid", f"{dim}: {found} more than once", f"choose one of them, as ds.drop_duplicates({dim!r}) does"
+        )
+        return False
+    return True
 
 
 def _same_size(index: np.ndarray, dim: Hashable, wanted: int, larger: bool, report: Report) -> np.ndarray | None:
@@ -477,7 +492,7 @@ def _right_spacing(values, dim, wanted: float, grid: Grid, cyclic: bool, report:
     if values.size < 2:
         return True
     # The jump where a -180..180 axis is written as 0..360 is no spacing; the median passes over it.
-    found = node_spacing(np.sort(values % 360) if cyclic else values)
+    found = node_spacing(np.sort(values % 360 if cyclic else values))
     if abs(found / wanted - 1) <= grid.tolerance:
         return True
     unit = "degrees" if grid.kind == "latlon" else "m"
@@ -575,11 +590,12 @@ def _subtract_climatologies(found: Mapping[str, _Found], ready: dict, spec: Data
 
 
 def _own_climatology(array: xr.DataArray, base: tuple[str, str], report: Report) -> Climatology:
-    if isinstance(base, str) or len(base) != 2:
+    if not isinstance(base, tuple | list) or len(base) != 2:
         raise InvalidOption("climatology", base, "first and last year of a base period, such as ('1991', '2020')")
     first, last = (str(year) for year in base)
     years = np.unique(array["time"].sel(time=slice(first, last)).dt.year)
-    if years.size < FEW_YEARS:
+    wanted = int(last[:4]) - int(first[:4]) + 1 if first[:4].isdigit() and last[:4].isdigit() else FEW_YEARS
+    if years.size < wanted or years.size < FEW_YEARS:
         report.warn("climatology", f"the base period {first}-{last} has {years.size} years in the data")
     cycle = climatology_of(array, (first, last)).transpose("month", "y", "x").compute()
     return Climatology((first, last), cycle.values)

@@ -20,6 +20,7 @@ __all__ = ["enso", "outlook_table"]
 MODEL = "earthformer-enso"
 BASE = ("1991", "2020")
 """The current climatological normal, to which outlooks refer."""
+NORMAL_YEARS = 30
 MAP_LEADS = (1, 4, 8, 12)
 
 
@@ -61,10 +62,12 @@ def enso(folder: str | os.PathLike = "xforecast-demo", *, data: str | os.PathLik
 
 
 def _base(sst: xr.DataArray) -> tuple[str, str]:
-    """The normal period where the record covers it, else the whole record."""
+    """The normal period where the record covers it, else its last 30 years."""
     years = sst[find_axis(sst, "time")].dt.year
     first, last = int(years.min()), int(years.max())
-    return BASE if first <= int(BASE[0]) and last >= int(BASE[1]) else (str(first), str(last))
+    if first <= int(BASE[0]) and last >= int(BASE[1]):
+        return BASE
+    return str(max(first, last - NORMAL_YEARS + 1)), str(last)
 
 
 def outlook_table(outlook: xr.Dataset, forecaster: Forecaster, fc: xr.Dataset, base: tuple[str, str]) -> str:

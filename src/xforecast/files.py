@@ -81,6 +81,13 @@ def write(ds: xr.Dataset, path: str | os.PathLike) -> Path:
     """
     path = check_name(path)
     zarr = _is_zarr(path)
+    try:
+        return _replaced(ds, path, zarr)
+    except OSError as error:
+        raise DataFileError(f"{path} cannot be written: {error}\n  -> another folder, or more room") from error
+
+
+def _replaced(ds: xr.Dataset, path: Path, zarr: bool) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".xforecast-") as scratch:
         unfinished = Path(scratch) / path.name

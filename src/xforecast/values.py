@@ -154,9 +154,9 @@ def _unusual(values: np.ndarray, variable: Variable) -> Iterator[Finding]:
         return
     if np.nanmin(values) == np.nanmax(values):
         yield Finding("warning", "values", f"{variable.name}: the same value everywhere", "is the file whole?")
-    if variable.statistics is None:
+    if variable.statistics is None and variable.climatology is None:
         return
-    mean, deviation = variable.statistics
+    mean, deviation = variable.statistics or (variable.offset, variable.scale)
     distance = np.nanmax(np.abs(np.nanmean(values, axis=(1, 2, 3)) - mean)) / deviation
     if distance > UNUSUAL:
         yield Finding(

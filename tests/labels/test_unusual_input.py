@@ -499,3 +499,17 @@ def test_a_model_without_a_rule_for_land_refuses_it(sst):
     forecaster = persistence(sst_spec(variables=[Variable("sst", "degC", ["sea_surface_temperature"])]))
     with pytest.raises(SpecMismatch, match="values are missing"):
         forecaster.forecast(sst)
+
+
+def test_cells_at_the_same_place_are_not_chosen_between(forecaster):
+    ds = sst_dataset()
+    twice = xr.concat([ds.isel(lat=[2]) + 3, ds], "lat").assign_coords(lat=lambda d: d.lat.assign_attrs(ds.lat.attrs))
+    twice["sst"].attrs = ds.sst.attrs
+    with pytest.raises(SpecMismatch, match="lat: 0 more than once"):
+        forecaster.forecast(twice)
+
+
+def test_shuffled_latitudes_are_put_in_order(forecaster):
+    ds = sst_dataset()
+    shuffled = ds.isel(lat=[3, 0, 4, 2, 1])
+    xr.testing.assert_allclose(forecaster.forecast(shuffled).sst.sortby("lat"), forecaster.forecast(ds).sst)

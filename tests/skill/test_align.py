@@ -112,3 +112,21 @@ def test_repeated_times_are_an_error(minutes):
     forecast, observed = minutes
     with pytest.raises(InvalidOption, match="each time once"):
         skill.align(forecast, xr.concat([observed, observed[:1]], "time"))
+
+
+def test_a_larger_region_is_cut_to_the_cells_of_the_forecast():
+    time = xr.date_range("2000-01-01", periods=4, freq="D")
+    observed = xr.DataArray(np.arange(24.0).reshape(4, 6), {"time": time, "lon": np.arange(0, 60, 10)})
+    lead = np.array([1], "timedelta64[D]").astype("timedelta64[ns]")
+    forecast = xr.DataArray(np.zeros((2, 1, 3)), {"init": time[:2], "lead": lead, "lon": [20, 30, 40]})
+    found = skill.align(forecast, observed)
+    np.testing.assert_array_equal(found.lon, forecast.lon)
+    assert float(skill.mae(forecast, observed)) == pytest.approx(float(found.mean()))
+
+
+def test_units_that_differ_are_refused_and_names_of_one_unit_are_not():
+    values = xr.DataArray([1.0, 2.0], dims="x")
+    kelvin, celsius = values.assign_attrs(units="K"), values.assign_attrs(units="degC")
+    with pytest.raises(InvalidOption, match="K and degC"):
+        skill.mse(kelvin, celsius)
+    assert skill.mse(values.assign_attrs(units="mm/h"), values.assign_attrs(units="mm h-1")).item() == 0

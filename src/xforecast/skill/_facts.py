@@ -34,6 +34,7 @@ SCORES = {
     "frequency_bias": Facts("frequency bias", "1", 1.0, (0.0, inf)),
     "heidke": Facts("Heidke skill score", "1", 1.0, (-1.0, 1.0)),
     "fss": Facts("fractions skill score", "1", 1.0, (0.0, 1.0)),
+    "ssim": Facts("structural similarity", "1", 1.0, (-1.0, 1.0)),
     "crps": Facts("continuous ranked probability score", "data", 0.0, (0.0, inf)),
     "brier": Facts("Brier score", "1", 0.0, (0.0, 1.0)),
 }

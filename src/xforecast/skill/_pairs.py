@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 import xarray as xr
 
+from xforecast import units
 from xforecast.errors import InvalidOption
 from xforecast.skill._facts import SCORES, describe
 from xforecast.skill._labels import find_coordinate, find_dimension, only_variable, sample_mean
@@ -84,8 +85,20 @@ def pair(forecast: Any, observed: Any) -> tuple[xr.DataArray, xr.DataArray]:
             f"those of the forecast, {forecast.dims}",
             f"take {', '.join(map(str, extra))} away, or .expand_dims the forecast",
         )
+    _same_units(forecast, observed)
     forecast, observed = exactly(forecast, observed.reset_coords(drop=True))
     return forecast, observed
+
+
+def _same_units(forecast: xr.DataArray, observed: xr.DataArray) -> None:
+    """Refuse kelvin beside degrees Celsius, and the like; mm/h and mm h-1 are names of the same."""
+    found = [str(array.attrs["units"]) for array in (forecast, observed) if "units" in array.attrs]
+    if len(found) < 2 or found[0] == found[1]:
+        return
+    if all(units.known(text) for text in found):
+        if units.compatible(found[0], found[1]) and units.conversion(found[0], found[1]).is_identity:
+            return
+        raise InvalidOption("units", f"{found[0]} and {found[1]}", "the same for both", "convert one of them")
 
 
 def _labelled(data: Any, other: Any) -> xr.DataArray:
@@ -111,7 +124,7 @@ def exactly(*arrays: xr.DataArray) -> tuple[xr.DataArray, ...]:
             "coordinates",
             f"values or sizes of {', '.join(differing)} that differ",
             "the same in forecast, observed and weights",
-            "select or regrid one to the other; xarray.align(join='inner') keeps what they share",
+            "select or regrid one to the other; mind the order of latitudes, and longitudes from 0 or from -180",
         ) from error
 
 

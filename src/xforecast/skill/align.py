@@ -54,7 +54,7 @@ def align(
     -------
     DataArray or Dataset
         `observed` with `time` replaced by the start and lead dimensions of `forecast`, and NaN where it has
-        no such time; lazy if it was.
+        no such time; of a larger region, the cells of the forecast; lazy if it was.
 
     Raises
     ------
@@ -76,7 +76,18 @@ def align(
     place = places(forecast, observed[time])
     if keep != "all":
         place = place.where(_comparable(forecast, place, keep), ABSENT)
-    return take(observed, place)
+    return take(_cells_of(observed, forecast), place)
+
+
+def _cells_of(observed: T, forecast: xr.DataArray | xr.Dataset) -> T:
+    """The cells of the forecast, where the observations have those and more."""
+    larger = {
+        dim: forecast[dim].values
+        for dim in forecast.dims
+        if dim in observed.dims and dim in observed.indexes and dim in forecast.indexes
+        and observed.sizes[dim] > forecast.sizes[dim] and forecast.indexes[dim].isin(observed.indexes[dim]).all()
+    }  # fmt: skip
+    return observed.sel(larger) if larger else observed
 
 
 def places(forecast: xr.DataArray | xr.Dataset, time: xr.DataArray) -> xr.DataArray:
