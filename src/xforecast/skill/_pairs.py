@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 import xarray as xr
 
-from xforecast import units
 from xforecast.errors import InvalidOption
 from xforecast.skill._facts import SCORES, describe
 from xforecast.skill._labels import find_coordinate, find_dimension, only_variable, sample_mean
 from xforecast.skill.align import align
+from xforecast.units import compatible, conversion, known
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,8 +95,8 @@ def _same_units(forecast: xr.DataArray, observed: xr.DataArray) -> None:
     found = [str(array.attrs["units"]) for array in (forecast, observed) if "units" in array.attrs]
     if len(found) < 2 or found[0] == found[1]:
         return
-    if all(units.known(text) for text in found):
-        if units.compatible(found[0], found[1]) and units.conversion(found[0], found[1]).is_identity:
+    if all(known(text) for text in found):
+        if compatible(found[0], found[1]) and conversion(found[0], found[1]).is_identity:
             return
         raise InvalidOption("units", f"{found[0]} and {found[1]}", "the same for both", "convert one of them")
 
