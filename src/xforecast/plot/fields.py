@@ -11,8 +11,8 @@ import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.find import find_axis
-from xforecast.skill import align
 from xforecast.skill._labels import find_coordinate, find_dimension
+from xforecast.skill.align import align
 
 __all__ = ["beside", "choose_leads", "one_field", "one_start"]
 
