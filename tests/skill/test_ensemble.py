@@ -73,3 +73,9 @@ def test_probability_matched_mean_keeps_order_of_the_mean_and_intensities_of_the
     single = skill.probability_matched_mean(one.isel(sample=[2]))
     np.testing.assert_array_equal(single, one.isel(sample=2))
     assert skill.probability_matched_mean(forecast).dims == ("init", "y", "x")
+
+
+@pytest.mark.parametrize("q", [1.5, [-0.1, 0.5], float("nan")])
+def test_quantiles_that_cannot_be(q):
+    with pytest.raises(InvalidOption, match="from 0 to 1"):
+        skill.ensemble_quantiles(xr.DataArray([1.0, 2.0], dims="sample"), q)

@@ -113,3 +113,12 @@ def test_cases_must_be_there_and_the_same(cases):
         skill.bootstrap(skill.rmse, good, observed, over="start")
     with pytest.raises(InvalidOption, match="cases"):
         skill.compare(skill.rmse, good, poor[:50], observed)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("resamples", 0), ("block", 0), ("block", 99), ("confidence", 95), ("confidence", 0.0)]
+)
+def test_options_that_cannot_be(option, value):
+    forecast, observed = (xr.DataArray(np.random.default_rng(k).normal(size=20), dims="init") for k in (0, 1))
+    with pytest.raises(InvalidOption, match=option):
+        skill.bootstrap(skill.mse, forecast, observed, **{"resamples": 5, option: value})

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import xarray as xr
 
+from xforecast.errors import InvalidOption
 from xforecast.skill._labels import dimension, sample_mean
 
 __all__ = [
@@ -90,6 +91,8 @@ def ensemble_quantiles(forecast: xr.DataArray, q: float | Sequence[float]) -> xr
     array([1., 2.])
     """
     forecast, sample = whole_ensemble(forecast)
+    if not np.all((np.asarray(q, float) >= 0) & (np.asarray(q, float) <= 1)):
+        raise InvalidOption("q", q, "numbers from 0 to 1")
     quantiles = forecast.astype(np.float64).quantile(q, sample, skipna=False)
     return _named(quantiles, forecast, "quantile")
 

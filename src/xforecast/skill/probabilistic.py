@@ -339,6 +339,8 @@ def reliability(
     probability, event = _probability_and_event(forecast, observed, threshold)
     fields = (probability, event) if weights is None else (probability, event, weights)
     dims = _dims(forecast, dim)
+    if bins < 1:
+        raise InvalidOption("bins", bins, "1 or more")
     new = {"sum": 3, "forecast_probability": bins}
     sums = by_block(partial(_bins, bins=bins), *fields, dim=dims, new=new).sum(dims)
     middle = (np.arange(bins) + 0.5) / bins

@@ -212,6 +212,10 @@ def _cases(over: str, forecast: Any, *others: Any) -> int:
 
 def _resample(cases: int, block: int | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Positions of resampled cases, in circular blocks."""
+    if resamples < 1:
+        raise InvalidOption("resamples", resamples, "1 or more")
+    if block is not None and not 1 <= block <= cases:
+        raise InvalidOption("block", block, f"from 1 to the number of cases, {cases}")
     length = min(block or math.ceil(cases ** (1 / 3)), cases)
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
@@ -221,6 +225,8 @@ def _resample(cases: int, block: int | None, resamples: int, seed: int) -> Itera
 
 def _interval(estimate: xr.DataArray, drawn: xr.DataArray, confidence: float) -> xr.Dataset:
     """The estimate with the central interval of the resamples."""
+    if not 0 < confidence < 1:
+        raise InvalidOption("confidence", confidence, "a share between 0 and 1, such as 0.95")
     if drawn.chunks:
         drawn = drawn.chunk({"resample": -1})
     ends = drawn.quantile([(1 - confidence) / 2, (1 + confidence) / 2], "resample")
