@@ -11,7 +11,7 @@ import xforecast
 
 PACKAGE = Path(xforecast.__file__).parent
 LAYERS = {
-    "words": {"errors", "units", "timestep", "progress", "_version"},
+    "words": {"errors", "units", "timestep", "progress", "markdown", "_version"},
     "contract": {"spec"},
     "labels": {"find", "report", "starts", "values", "conform", "windows", "climatology", "regridding", "files",
                "datasets", "regions"},

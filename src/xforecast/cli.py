@@ -48,7 +48,6 @@ def _demo(chosen: argparse.Namespace) -> None:
         nowcast(chosen.folder, data=chosen.data, model=chosen.model)
         return
     from xforecast import demo
-    from xforecast.errors import InvalidOption
 
     if chosen.model is not None:
         raise InvalidOption(

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xforecast import datasets, plot
+from xforecast.datasets.radar import middle_cells
 from xforecast.errors import CheckpointError, DataFileError, UnknownForecaster
 from xforecast.files import write
 from xforecast.find import find_axis, find_variable
@@ -168,11 +169,8 @@ def _middle(rain: xr.Dataset, spec: DataSpec) -> xr.Dataset:
     if name is None:
         return rain
     dims = [find_axis(rain[name], axis) for axis in ("y", "x")]
-    cut = {
-        dim: slice((rain.sizes[dim] - size) // 2, (rain.sizes[dim] - size) // 2 + size)
-        for dim, size in zip(dims, spec.grid.shape, strict=True)
-        if dim is not None and rain.sizes[dim] > size
-    }
+    wanted = {dim: size for dim, size in zip(dims, spec.grid.shape, strict=True) if dim is not None}
+    cut = middle_cells(rain.sizes, wanted)
     if cut:
         print(f"of the map, the middle {' x '.join(map(str, spec.grid.shape))} pixels")
     return rain.isel(cut)

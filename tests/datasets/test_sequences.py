@@ -52,3 +52,25 @@ def test_lazy_stays_lazy_and_dimensions_are_required():
     )
     with pytest.raises(InvalidOption, match="regular"):
         as_record(uneven)
+
+
+MONTHS = {
+    "dates": np.arange("1999-11", "2000-04", dtype="datetime64[M]").astype("datetime64[ns]"),
+    "no leap days": xr.date_range("1999-11-01", periods=5, freq="MS", calendar="noleap", use_cftime=True),
+    "numbers of months": xr.Variable("time", np.arange(-1, 4), {"units": "months"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("time", MONTHS.values(), ids=MONTHS)
+def test_months_stay_months(time):
+    ds = sequences().drop_vars("time").assign_coords(time=time if isinstance(time, xr.Variable) else ("time", time))
+    dates = as_record(ds).time
+    months = dates.dt.year.values * 12 + dates.dt.month.values
+    np.testing.assert_array_equal(np.diff(months), [1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1, 1, 1, 1])
+    assert (dates.dt.day == 1).all()
+
+
+def test_days_of_another_calendar_keep_their_step():
+    days = xr.date_range("2000-01-01", periods=5, freq="D", calendar="noleap", use_cftime=True)
+    steps = np.diff(as_record(sequences().assign_coords(time=("time", days))).time.values)
+    assert set(steps) == {np.timedelta64(1, "D"), np.timedelta64(2, "D")}

@@ -21,7 +21,7 @@ from xforecast.benchmark.tasks import TASKS, Experiment
 from xforecast.errors import InvalidOption
 from xforecast.find import find_axis
 from xforecast.forecaster import CONFIG_FILE, Forecaster
-from xforecast.models import MODELS, build, config_class, count_parameters, find_model, presets
+from xforecast.models import build, config_class, count_parameters, find_config, find_model, presets
 from xforecast.models.cost import macs
 from xforecast.models.protocol import Config
 from xforecast.registry import load
@@ -30,6 +30,7 @@ from xforecast.training import fit
 __all__ = ["costs", "run"]
 
 FEWEST_STEPS = 20
+TIMED_STEPS = 3
 STARTS_AT_ONCE = 16
 """Starts in one block of a forecast that is scored."""
 
@@ -61,7 +62,7 @@ def run(
         or folder. By default what needs no training, and what was trained
         here before; "all" trains the rest.
     minutes : float
-        Of training for each network; the number of steps is what that time allows on this machine.
+        Of training for each network; the number of steps is what that time allows on the cores of this machine.
     seed : int
         Of weights, order of data and samples.
     paper : bool
@@ -130,7 +131,13 @@ def costs(task: str) -> Table:
 
 def _on_no_device(config: Config) -> torch.nn.Module:
     with torch.device("meta"):
-        return build(next(name for name, entry in MODELS.items() if entry[1] is type(config)), config)
+        return _network(config)
+
+
+def _network(config: Config) -> torch.nn.Module:
+    name = find_config(config)
+    assert name is not None
+    return build(name, config)
 
 
 # ------------------------------------------------------------------ rows
@@ -227,17 +234,17 @@ def _config(options: Mapping[str, Any], shape: Mapping[str, Any]) -> Config:
 
 
 def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minutes: float) -> int:
-    """Steps of training in that time on this machine."""
-    network = build(next(name for name, entry in MODELS.items() if entry[1] is type(config)), config)
+    """Steps of training in that time on this machine, by processor time, so that other work on it takes none away."""
+    network = _network(config)
     grid = getattr(config, "grid", shape["grid"])  # a preset has its own
     x = torch.randn(batch_size, shape["history"], *grid, shape["input_channels"])
     y = torch.randn(batch_size, shape["horizon"], *grid, shape["output_channels"])
-    for timed in (False, True):
-        begin = time.perf_counter()
+    spent = []
+    for _ in range(1 + TIMED_STEPS):
+        begin = time.process_time()
         network.loss(x, y).backward()  # type: ignore[operator]
-        if timed:
-            return max(FEWEST_STEPS, int(60 * minutes / (time.perf_counter() - begin)))
-    raise AssertionError
+        spent.append((time.process_time() - begin) / torch.get_num_threads())
+    return max(FEWEST_STEPS, int(60 * minutes / np.median(spent[1:])))
 
 
 # ------------------------------------------------------------------ scores

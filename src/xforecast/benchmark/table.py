@@ -14,6 +14,7 @@ import xarray as xr
 
 from xforecast import plot
 from xforecast.benchmark.tasks import TASKS
+from xforecast.markdown import markdown_table
 from xforecast.plot.style import pyplot
 
 __all__ = ["Table"]
@@ -63,12 +64,13 @@ class Table:
             ]
             for column in self.frame
         }
-        return _markdown(TASKS[self.task].title, self.frame.index, cells)
+        columns = {TASKS[self.task].title: [str(name) for name in self.frame.index], **cells}
+        return markdown_table([[str(name) for name in columns], *zip(*columns.values(), strict=True)], align_right=True)
 
     def write(self, folder: Path) -> None:
         """``<task>.md``, ``<task>.csv`` and ``<task>.png`` in a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.task}.md").write_text(str(self.markdown()) + "\n")
+        (folder / f"{self.task}.md").write_text(self.markdown() + "\n")
         self.frame.to_csv(folder / f"{self.task}.csv", index_label="forecaster", float_format="%.6g")
         axis = self.draw()
         axis.figure.savefig(folder / f"{self.task}.png", dpi=130)
@@ -107,12 +109,6 @@ def _text(value) -> str:
     if isinstance(value, int | np.integer):
         return f"{value:,}"
     return f"{value:.3f}" if 0.001 <= abs(value) < 1000 else f"{value:.2g}"
-
-
-def _markdown(title: str, names, cells: Mapping[str, list[str]]) -> str:
-    lines = [f"| {' | '.join([title, *map(str, cells)])} |", "|---" + "|---:" * len(cells) + "|"]
-    lines += [f"| {name} | {' | '.join(column[k] for column in cells.values())} |" for k, name in enumerate(names)]
-    return "\n".join(lines)
 
 
 def _published(task: str) -> pd.DataFrame | None:

@@ -7,7 +7,7 @@ NetCDF with rates, amounts or reflectivity; the conversions are functions of the
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +186,18 @@ def average_pixels(rain_rate: xr.DataArray, factor: int) -> xr.DataArray:
     means = squares.mean(keep_attrs=True).where(squares.count() == factor**2)
     kept = {dim: means[dim].assign_attrs(rain_rate[dim].attrs) for dim in space if dim in rain_rate.coords}
     return means.assign_coords(kept).assign_attrs(rain_rate.attrs).rename(rain_rate.name)
+
+
+def middle_cells(sizes: Mapping[Hashable, int], wanted: Mapping[Hashable, int]) -> dict[Hashable, slice]:
+    """Slices of the middle of every dimension that is longer than wanted.
+
+    Examples
+    --------
+    >>> middle_cells({"y": 8, "x": 4}, {"y": 4, "x": 4})
+    {'y': slice(2, 6, None)}
+    """
+    first = {dim: (sizes[dim] - size) // 2 for dim, size in wanted.items() if sizes[dim] > size}
+    return {dim: slice(start, start + wanted[dim]) for dim, start in first.items()}
 
 
 def vil_from_vil_code(code: xr.DataArray) -> xr.DataArray:

@@ -16,14 +16,16 @@ def as_record(ds: xr.Dataset, sequence: str = "sequence", time: str = "time") ->
     """Sequences one after the other on a single time axis, with a gap of one step after each.
 
     No window of `xforecast.fit` and no start of a forecast reaches across a gap. The dates are nominal; step k of
-    sequence n lies n (steps + 1) + k steps after the first of January 2000.
+    sequence n lies n (steps + 1) + k steps after the first of January 2000, and for monthly steps as many months
+    after January of year 1 in a calendar without leap days.
 
     Parameters
     ----------
     ds : xarray.Dataset
         With the two dimensions, such as from `nbody_mnist` or `sevir_sequences`.
     sequence, time : str
-        Their names. The steps are regular timedeltas, dates, or, without a coordinate, a minute apart.
+        Their names. The steps are regular timedeltas or dates, months (dates in every month, or a number in units of
+        "months"), or, without such a coordinate, a minute apart.
 
     Returns
     -------
@@ -46,12 +48,12 @@ def as_record(ds: xr.Dataset, sequence: str = "sequence", time: str = "time") ->
         if dim not in ds.dims:
             raise InvalidOption("ds", dict(ds.sizes), f"a dimension {dim!r}")
     count, length = ds.sizes[sequence], ds.sizes[time]
-    step = _step(ds, time)
     places = np.arange(count)[:, None] * (length + 1) + np.arange(length)
+    dates = _dates(ds, time, int(places[-1, -1]) + 1)[places.ravel()]
     varying = [name for name, array in ds.variables.items() if {sequence, time} & set(array.dims)]
     fields = {name: _joined(ds[name], sequence, time) for name in varying if {sequence, time} <= set(ds[name].dims)}
     kept = ds.drop_vars(varying)
-    stamps = ("time", EPOCH + places.ravel() * step, {"standard_name": "time", "long_name": "nominal time"})
+    stamps = ("time", dates, {"standard_name": "time", "long_name": "nominal time"})
     numbers = ("time", np.repeat(np.arange(count), length), {"long_name": "number of the sequence"})
     return kept.assign(fields).assign_coords({"time": stamps, sequence: numbers})
 
@@ -63,10 +65,27 @@ def _joined(array: xr.DataArray, sequence: str, time: str) -> xr.Variable:
     return xr.Variable(("time", *whole.dims[2:]), whole.data.reshape(shape), array.attrs)
 
 
+def _dates(ds: xr.Dataset, time: str, count: int) -> np.ndarray:
+    """Nominal dates as far apart as those of the sequences."""
+    if _monthly(ds, time):
+        months = xr.date_range("0001-01-01", periods=count, freq="MS", calendar="noleap", use_cftime=True)
+        return months.values
+    return EPOCH + np.arange(count) * _step(ds, time)
+
+
+def _monthly(ds: xr.Dataset, time: str) -> bool:
+    if time not in ds.coords or ds.sizes[time] < 2:
+        return False
+    if ds[time].dtype.kind not in "MO":
+        return ds[time].attrs.get("units") == "months"
+    months = ds[time].dt.year.values * 12 + ds[time].dt.month.values
+    return bool((np.diff(months) == 1).all())
+
+
 def _step(ds: xr.Dataset, time: str) -> np.timedelta64:
-    if time not in ds.coords or ds.sizes[time] < 2 or ds[time].dtype.kind not in "mM":
+    if time not in ds.coords or ds.sizes[time] < 2 or ds[time].dtype.kind not in "mMO":
         return np.timedelta64(1, "m").astype("timedelta64[ns]")
-    steps = np.unique(np.diff(ds[time].values))
+    steps = np.unique(np.diff(ds[time].values).astype("timedelta64[ns]"))
     if len(steps) > 1:
         raise InvalidOption(time, f"steps from {steps.min()} to {steps.max()}", "regular steps")
-    return steps[0].astype("timedelta64[ns]")
+    return steps[0]

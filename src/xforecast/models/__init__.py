@@ -116,6 +116,7 @@ __all__ = [
     "count_parameters",
     "describe",
     "describe_cuboids",
+    "find_config",
     "find_model",
     "presets",
     "protocol",
@@ -216,6 +217,17 @@ def find_model(name: str) -> str | None:
                 entry.load()
                 known = {model.lower(): model for model in MODELS}
     return known.get(name.lower())
+
+
+def find_config(config: Config) -> str | None:
+    """The name of the model that a configuration is of.
+
+    Examples
+    --------
+    >>> find_config(PersistenceConfig(horizon=3))
+    'Persistence'
+    """
+    return next((name for name, (_, known) in MODELS.items() if type(config) is known), None)
 
 
 def config_class(model: str) -> type[Config]:

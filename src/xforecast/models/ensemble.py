@@ -89,6 +89,17 @@ class Ensemble(nn.Module):
         self.size = config.size
         self.networks = nn.ModuleList(build(config.model, config.config) for _ in range(config.size))
 
+    @classmethod
+    def of(cls, networks: Sequence[nn.Module]) -> Ensemble:
+        """An ensemble with the weights of networks of one configuration."""
+        from xforecast.models import describe
+
+        first = networks[0]
+        ensemble = cls(EnsembleConfig(describe(first)["model"], first.config, size=len(networks)))  # type: ignore[arg-type]
+        for place, network in zip(ensemble.networks, networks, strict=True):
+            place.load_state_dict(network.state_dict())
+        return ensemble
+
     @property
     def summary(self) -> str:
         """What it consists of, such as "4 Earthformer"."""

@@ -18,7 +18,7 @@ from torch import nn
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption, TrainingError, require
 from xforecast.forecaster import Forecaster
-from xforecast.models import MODELS, Ensemble, EnsembleConfig, build, config_class, describe, find_model
+from xforecast.models import MODELS, Ensemble, build, config_class, describe, find_config, find_model
 from xforecast.models.protocol import Config
 from xforecast.spec import DataSpec
 from xforecast.training.data import (
@@ -194,7 +194,7 @@ def fit(
                 _train_whole(network, data, valid_data, weight, own, course)
             networks.append(network.eval())
     card = _card(label, period, options, networks) | (origin.card() if origin is not None else {})
-    return Forecaster(_joined(networks), spec, card)
+    return Forecaster(networks[0] if len(networks) == 1 else Ensemble.of(networks), spec, card)
 
 
 def _label(model: Any, origin: Origin | None) -> str:
@@ -214,12 +214,12 @@ def _network(model: Any, spec: DataSpec, *, fresh: bool) -> nn.Module:
         described = describe(model)
         return build(**described)
     if isinstance(model, Config):
-        names = [name for name, entry in MODELS.items() if entry[1] is type(model)]
-        if not names:
+        name = find_config(model)
+        if name is None:
             raise InvalidOption("model", type(model).__name__, f"a configuration of {', '.join(MODELS)}")
         if hasattr(model, "fitted"):
-            return build(names[0], model.fitted(**_lengths_and_grid(spec)))
-        return build(names[0], dataclasses.replace(model, **_shape_fields(type(model), spec)))
+            return build(name, model.fitted(**_lengths_and_grid(spec)))
+        return build(name, dataclasses.replace(model, **_shape_fields(type(model), spec)))
     name = find_model(model)
     if name is None:
         raise InvalidOption("model", model, f"one of {', '.join(MODELS)}, a configuration or a module")
@@ -257,9 +257,8 @@ def _takes_physical_units(model: Any) -> bool:
     """Whether the model works on the quantity itself, such as pySTEPS on rain rates."""
     if isinstance(model, nn.Module):
         return bool(getattr(model, "takes_physical_units", False))
-    kinds = [kind for name, (kind, config) in MODELS.items()
-             if type(model) is config or (isinstance(model, str) and name.lower() == model.lower())]  # fmt: skip
-    return any(getattr(kind, "takes_physical_units", False) for kind in kinds)
+    name = find_config(model) if isinstance(model, Config) else find_model(model)
+    return name is not None and getattr(MODELS[name][0], "takes_physical_units", False)
 
 
 def _without_normalisation(spec: DataSpec) -> DataSpec:
@@ -313,16 +312,6 @@ def _lengths(model, history: int | None, horizon: int | None) -> tuple[int, int]
             "history, horizon", (history, horizon), "two numbers of steps, such as history=12, horizon=6"
         )
     return history, horizon
-
-
-def _joined(networks: list[nn.Module]) -> nn.Module:
-    if len(networks) == 1:
-        return networks[0]
-    name = describe(networks[0])["model"]
-    ensemble = Ensemble(EnsembleConfig(name, networks[0].config, size=len(networks)))  # type: ignore[arg-type]
-    for place, network in zip(ensemble.networks, networks, strict=True):
-        place.load_state_dict(network.state_dict())
-    return ensemble
 
 
 # ------------------------------------------------------------------ the data

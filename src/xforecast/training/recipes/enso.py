@@ -14,10 +14,11 @@ import xarray as xr
 
 from xforecast import skill
 from xforecast._version import __version__
-from xforecast.errors import DataFileError
+from xforecast.errors import DataFileError, require
 from xforecast.files import open_data
 from xforecast.forecaster import Forecaster
-from xforecast.models import Earthformer, EarthformerConfig, Ensemble, EnsembleConfig, LinearInverseModel
+from xforecast.markdown import markdown_table
+from xforecast.models import Earthformer, EarthformerConfig, Ensemble, LinearInverseModel
 from xforecast.models.baselines.linear_inverse import LinearInverseModelConfig
 from xforecast.spec import DataSpec
 from xforecast.training.data import TrainingWindows, cell_weights, make_spec, windows_of
@@ -55,7 +56,7 @@ def train(
     pathlib.Path
         The forecaster's folder.
     """
-    require_lightning()
+    require("lightning", extra="train", purpose="training")  # at once, not after the simulation
     sst = _nodes(open_data(data / recipe["data"]["sst"]), recipe)
     last = str(entry["last_year"])
     past = sst.sel(time=slice(None, last))
@@ -69,21 +70,11 @@ def train(
         _member(recipe, spec, pairs, seed, {**course, "folder": logs / f"member-{seed}"})
         for seed in range(int(entry["members"]))
     ]
-    ensemble = Ensemble(EnsembleConfig("Earthformer", networks[0].config, size=len(networks)))
-    for place, network in zip(ensemble.networks, networks, strict=True):
-        place.load_state_dict(network.state_dict())
-    forecaster = Forecaster(ensemble, spec, _card(recipe, entry))
+    forecaster = Forecaster(Ensemble.of(networks), spec, _card(recipe, entry))
     forecaster.card |= _verified(forecaster, sst, int(last), output)
     folder = forecaster.save(output / entry["name"], half=True)
     (folder / "README.md").write_text(_model_card(forecaster, recipe))
     return folder
-
-
-def require_lightning() -> None:
-    """Say at once when the extra is missing, not after the simulation."""
-    from xforecast.errors import require
-
-    require("lightning", extra="train", purpose="training")
 
 
 # ------------------------------------------------------------------ observations
@@ -258,10 +249,8 @@ def _scores_table(card: Mapping[str, Any]) -> str:
         ["correlation", *(f"{card['hindcast_correlation'][lead]:.2f}" for lead in leads)],
         ["RMSE (degC)", *(f"{card['hindcast_error'][lead]:.2f}" for lead in leads)],
     ]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|" + "---|" * (len(leads) + 1))
     note = f"3-month mean {card['hindcast_note']}; mean of the samples against ERA5, lead to the centre of the season."
-    return "\n".join([note, "", *lines])
+    return f"{note}\n\n{markdown_table(rows)}"
 
 
 def _verified(forecaster: Forecaster, sst: xr.Dataset, last_year: int, output: Path) -> dict[str, Any]:

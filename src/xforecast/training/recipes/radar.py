@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -90,16 +91,12 @@ def _spec(options: Recipe, sequences: list[np.ndarray]) -> DataSpec:
     crops = _crops(options, spec, sequences, NORMALISING_CROPS)
     values = np.concatenate([crops[index][1].numpy().ravel() for index in range(NORMALISING_CROPS)])
     rates = rain.to_physical(values)
-    normalised = {
+    normalised: dict[str, Any] = {
         "offset": float(np.nanmean(values)),
         "scale": float(np.nanstd(values)),
         "statistics": (float(np.nanmean(rates)), float(np.nanstd(rates))),
     }
-    return spec.replace(variables=[Variable(**{**_fields(rain), **normalised})])
-
-
-def _fields(variable: Variable) -> dict[str, Any]:
-    return {name: getattr(variable, name) for name in Variable.__dataclass_fields__}
+    return spec.replace(variables=[dataclasses.replace(rain, **normalised)])
 
 
 def _crops(options: Recipe, spec: DataSpec, sequences: list[np.ndarray], count: int, seed: int = 0) -> Crops:

@@ -11,8 +11,9 @@ import torch
 import xarray as xr
 
 from xforecast import skill
-from xforecast.datasets.radar import average_pixels, open_radar
+from xforecast.datasets.radar import average_pixels, middle_cells, open_radar
 from xforecast.forecaster import Forecaster
+from xforecast.markdown import markdown_table
 from xforecast.models import STEPS, Extrapolation, ExtrapolationConfig, Persistence, PersistenceConfig, STEPSConfig
 from xforecast.parallel import generator
 from xforecast.spec import DataSpec
@@ -84,8 +85,7 @@ def held_out_scores(
 
 
 def _middle(rate: xr.DataArray, spec: DataSpec) -> xr.DataArray:
-    first = {axis: (rate.sizes[axis] - size) // 2 for axis, size in zip(("y", "x"), spec.grid.shape, strict=True)}
-    return rate.isel({axis: slice(start, start + spec.grid.shape[0]) for axis, start in first.items()})
+    return rate.isel(middle_cells(rate.sizes, dict(zip(("y", "x"), spec.grid.shape, strict=True))))
 
 
 def _others(rate: xr.DataArray, starts: np.ndarray, spec: DataSpec, options: Recipe) -> dict[str, np.ndarray]:
@@ -139,10 +139,11 @@ def table(scores: Mapping[str, Any] | None, minutes: int = 5) -> str:
     for title, found in scores.items():
         methods = [name for name in found if name != "starts"]
         heads = ["", "", *(f"{lead * minutes} min" for lead in LEADS)]
-        rows = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+        rows = [heads]
         for score in found[methods[0]]:
             for place, method in enumerate(methods):
                 shown = [f"{found[method][score][lead - 1]:.3f}" for lead in LEADS]
-                rows.append("| " + " | ".join(["" if place else score, method, *shown]) + " |")
-        blocks += [f"### {title[0].upper()}{title[1:]}", "", f"{found['starts']} starts.", "", *rows, ""]
+                rows.append(["" if place else score, method, *shown])
+        head = f"### {title[0].upper()}{title[1:]}"
+        blocks += [head, "", f"{found['starts']} starts.", "", markdown_table(rows), ""]
     return "\n".join(blocks).rstrip()
