@@ -9,7 +9,15 @@ import xarray as xr
 
 import xforecast as xf
 from xforecast.errors import InvalidOption
-from xforecast.models import AutoencoderConfig, CuboidUNetConfig, MeanIntensity, PreDiff, PreDiffConfig
+from xforecast.models import (
+    AutoencoderConfig,
+    CuboidUNetConfig,
+    MeanIntensity,
+    MovingConfig,
+    PersistenceConfig,
+    PreDiff,
+    PreDiffConfig,
+)
 from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
 from xforecast.training import align
 
@@ -267,3 +275,32 @@ def test_a_prediff_by_name_has_a_moderate_size(rain):
     assert dataclasses.replace(model.config, latent_scale=1.0) == PreDiffConfig.of_size(
         history=2, horizon=2, grid=(8, 8)
     )
+
+
+def test_one_that_moves_learns_in_parts_too(rain):
+    moving = xf.fit(rain, MovingConfig("PreDiff", TINY), **QUICK)
+    assert moving.model.stages == ("autoencoder", "denoiser")
+    assert moving.model.network.config.latent_scale != 1
+    fc = moving.forecast(rain, samples=3, steps=2, constraint=MeanIntensity(1.0))
+    assert dict(fc.rain.sizes) == {"sample": 3, "lead": 2, "y": 8, "x": 8}
+    assert fc.constraint_residual.dims == ("sample", "guided")
+    with pytest.raises(InvalidOption, match="PreDiff"):
+        align(moving, rain, peak)  # its frames are elsewhere
+
+
+def test_a_model_that_moves_is_trained_as_a_whole(rain):
+    moving = xf.fit(rain, "moving", **QUICK)
+    assert moving.deterministic
+    assert moving.forecast(rain).rain.sizes["lead"] == 2
+
+
+def test_moved_pairs_are_missing_where_nothing_is_known(rain):
+    from xforecast.training.data import windows_of
+    from xforecast.training.stages import MovedPairs
+
+    moving = xf.fit(rain, MovingConfig("Persistence", PersistenceConfig(horizon=2)), history=2, horizon=2)
+    pairs = MovedPairs(windows_of(rain, moving.spec)[0], moving.model)
+    x, y = pairs[3]
+    assert x.isfinite().all()
+    assert len(pairs) == 37
+    assert 0 < y.isnan().float().mean() < 0.5

@@ -46,6 +46,7 @@ from xforecast.models.earthformer import (
 )
 from xforecast.models.ensemble import Ensemble, EnsembleConfig
 from xforecast.models.guidance import ConserveLast, Constraint, MeanIntensity, RegionTotal, UpperBound
+from xforecast.models.moving import Moving, MovingConfig
 from xforecast.models.patterns import CrossCuboid, Cuboid
 from xforecast.models.prediff import PreDiff, PreDiffConfig
 from xforecast.models.protocol import Config, check_choice, count_parameters
@@ -90,6 +91,8 @@ __all__ = [
     "LinearInverseModel",
     "LinearInverseModelConfig",
     "MeanIntensity",
+    "Moving",
+    "MovingConfig",
     "NoiseSchedule",
     "Persistence",
     "PersistenceConfig",
@@ -132,6 +135,7 @@ MODELS: dict[str, tuple[type[nn.Module], type[Config]]] = {
     "Ensemble": (Ensemble, EnsembleConfig),
     "Extrapolation": (Extrapolation, ExtrapolationConfig),
     "LinearInverseModel": (LinearInverseModel, LinearInverseModelConfig),
+    "Moving": (Moving, MovingConfig),
     "Persistence": (Persistence, PersistenceConfig),
     "PhyDNet": (PhyDNet, PhyDNetConfig),
     "PreDiff": (PreDiff, PreDiffConfig),

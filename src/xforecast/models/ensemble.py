@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.protocol import Config, check_positive
+from xforecast.models.protocol import ConfigOfModel, check_positive
 
 __all__ = ["Ensemble", "EnsembleConfig"]
 
 
 @dataclass(frozen=True)
-class EnsembleConfig(Config):
+class EnsembleConfig(ConfigOfModel):
     """What the networks of an :class:`Ensemble` are.
 
     Parameters
@@ -35,27 +34,11 @@ class EnsembleConfig(Config):
     3
     """
 
-    model: str
-    config: Config
     size: int
 
     def validate(self) -> None:
-        from xforecast.models import config_class
-
+        super().validate()
         check_positive("size", self.size)
-        wanted = config_class(self.model)
-        if not isinstance(self.config, wanted):
-            raise InvalidOption("config", type(self.config).__name__, f"{wanted.__name__} for {self.model}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Configuration from what :meth:`to_dict` gave."""
-        from xforecast.models import config_class
-
-        if isinstance(values.get("config"), Mapping) and "model" in values:
-            config = config_class(values["model"]).from_dict(values["config"])
-            values = {**values, "config": config}
-        return super().from_dict(values)
 
 
 class Ensemble(nn.Module):

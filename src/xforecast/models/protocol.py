@@ -20,6 +20,7 @@ from xforecast.errors import CheckpointError, InvalidOption
 
 __all__ = [
     "Config",
+    "ConfigOfModel",
     "ForecastModel",
     "ProbabilisticModel",
     "check_choice",
@@ -244,6 +245,39 @@ class Config:
             )
         hints = typing.get_type_hints(cls)
         return cls(**{name: _read(value, _config_in(hints[name])) for name, value in values.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigOfModel(Config):
+    """Base of the configurations of what is made of another model.
+
+    Parameters
+    ----------
+    model : str
+        A name in :data:`xforecast.models.MODELS`.
+    config : Config
+        Of that model.
+    """
+
+    model: str
+    config: Config
+
+    def validate(self) -> None:
+        from xforecast.models import config_class
+
+        wanted = config_class(self.model)
+        if not isinstance(self.config, wanted):
+            raise InvalidOption("config", type(self.config).__name__, f"{wanted.__name__} for {self.model}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Configuration from what :meth:`to_dict` gave."""
+        from xforecast.models import config_class
+
+        if isinstance(values.get("config"), Mapping) and "model" in values:
+            config = config_class(values["model"]).from_dict(values["config"])
+            values = {**values, "config": config}
+        return super().from_dict(values)
 
 
 def _tuples(value: Any) -> Any:

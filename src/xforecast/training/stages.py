@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from xforecast.errors import InvalidOption, require
 from xforecast.forecaster import Forecaster
+from xforecast.models.moving import Moving
 from xforecast.models.protocol import Config
 from xforecast.spec import DataSpec
 from xforecast.training.options import TrainingOptions
@@ -46,7 +47,7 @@ def train_stages(
     model : torch.nn.Module
         Has ``stages``, the names of its parts in order, those among them that are ``optional_stages``, and
         ``stage(name, **options)``, which gives a module with the part's parameters, its ``loss``,
-        ``training_options`` and ``prepare(x, y)``.
+        ``training_options`` and ``prepare(x, y)``. That of a `Moving` learns from pairs in moving coordinates.
     stages : mapping
         Options of the parts by name; None leaves a part as it is.
     data, valid, weight
@@ -65,6 +66,9 @@ def train_stages(
     require("lightning", extra="train", purpose="training")
     from xforecast.training.loop import train
 
+    if isinstance(model, Moving):
+        data, valid = MovedPairs(data, model), valid and MovedPairs(valid, model)
+        model = model.network
     for number, name in enumerate(names):
         given = stages.get(name, None if name in model.optional_stages else {})  # type: ignore[operator]
         if given is None:
@@ -82,6 +86,28 @@ def train_stages(
         train(stage, pairs, held_out, weights, own, **{**course, "folder": folder})
         _keep(stage, own, folder)
     model.eval()
+
+
+class MovedPairs(Dataset):
+    """Pairs in coordinates that move with the history; targets are NaN where they have moved to what is not known.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        Of (x, y).
+    moving : Moving
+    """
+
+    def __init__(self, pairs: Any, moving: Moving):
+        self.pairs, self.moving = pairs, moving
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        x, y = (part[None] for part in self.pairs[index])
+        motion = self.moving.motion(x)
+        return self.moving.gathered(x, motion)[0], self.moving.targets(y, motion)[0]
 
 
 def _stage(

@@ -15,7 +15,7 @@ from torch import nn
 from xforecast._version import __version__
 from xforecast.errors import require
 from xforecast.forecaster import Forecaster
-from xforecast.models import Earthformer, EarthformerConfig, PreDiff, PreDiffConfig, count_parameters
+from xforecast.models import EarthformerConfig, Moving, MovingConfig, PreDiff, PreDiffConfig, count_parameters
 from xforecast.spec import DataSpec, Grid, Variable
 from xforecast.training.crops import Crops
 from xforecast.training.options import TrainingOptions
@@ -113,22 +113,24 @@ def _earthformer(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], co
     options = TrainingOptions.from_dict(recipe["earthformer"]["training"])
     shape = {"history": spec.history, "horizon": spec.horizon, "grid": spec.grid.shape}
     torch.manual_seed(options.seed)
-    network = Earthformer(EarthformerConfig.from_dict({**shape, **recipe["earthformer"]["network"]}))
+    config = EarthformerConfig.from_dict({**shape, **recipe["earthformer"]["network"]})
+    network = Moving(MovingConfig("Earthformer", config, **recipe["earthformer"]["moving"]))
+    nn.init.zeros_(network.network.head.projection.weight)  # begins as an extrapolation
     pairs = _crops(recipe["data"], spec, sequences, recipe["earthformer"]["pairs"])
     return optimise(network, pairs, None, torch.ones(1), options, **course)
 
 
 def _prediff(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], course: Mapping[str, Any]) -> nn.Module:
-    """The autoencoder on pairs of neighbouring frames, then the denoiser on the latents of whole windows."""
+    """The autoencoder on pairs of neighbouring frames, then the denoiser on the latents of whole windows that move."""
     options = recipe["prediff"]
     stages = {name: {**stage, **options["training"]} for name, stage in options["stages"].items()}
     torch.manual_seed(0)
-    model = PreDiff(prediff_config(options["network"], spec))
+    model = Moving(MovingConfig("PreDiff", prediff_config(options["network"], spec)))
     neighbours = _crops(recipe["data"], spec.replace(history=1, horizon=1), sequences, options["pairs"], seed=1)
     windows = _crops(recipe["data"], spec, sequences, options["encoded_pairs"], seed=2)
     stages["denoiser"]["encoded_pairs"] = options["encoded_pairs"]
-    for pairs, held in ((neighbours, "denoiser"), (windows, "autoencoder")):
-        train_stages(model, {**stages, held: None}, pairs, None, torch.ones(1), spec, {}, course)
+    for learner, pairs, held in ((model.network, neighbours, "denoiser"), (model, windows, "autoencoder")):
+        train_stages(learner, {**stages, held: None}, pairs, None, torch.ones(1), spec, {}, course)
     return model
 
 
@@ -192,9 +194,10 @@ def verify(recipe: Recipe, data: Path, output: Path, **options: Any) -> None:
 def write_card(folder: Path, recipe: Recipe) -> None:
     """The card for people, in Markdown, beside the weights."""
     forecaster = Forecaster.load(folder)
-    model = forecaster.model
-    if isinstance(model, PreDiff):
-        options, parts = recipe["prediff"], {"autoencoder": model.autoencoder, "denoiser": model.denoiser}
+    model: Any = forecaster.model
+    inner = model.network
+    if isinstance(inner, PreDiff):
+        options, parts = recipe["prediff"], {"autoencoder": inner.autoencoder, "denoiser": inner.denoiser}
         lengths = options["stages"]
     else:
         options, parts = recipe["earthformer"], {"network": model}
@@ -209,7 +212,7 @@ def write_card(folder: Path, recipe: Recipe) -> None:
         scores=table(forecaster.card.get("scores")),
         frames=", ".join(forecaster.card["frames"]),
         held_out="\n".join(f"- {part['title']} (`{part['file']}`)" for part in recipe["held_out"]),
-        samples=", samples=8" if isinstance(model, PreDiff) else "",
-        kind=KINDS[type(model).__name__],
+        samples=", samples=8" if isinstance(inner, PreDiff) else "",
+        kind=KINDS[type(inner).__name__],
     )
     (folder / "README.md").write_text(card)

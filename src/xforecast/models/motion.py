@@ -1,0 +1,179 @@
+"""The motion of a field, and fields in coordinates that move with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from xforecast.errors import InvalidOption
+
+__all__ = ["displacements", "estimate_motion", "inside", "warp"]
+
+SCALES = (8, 4, 2, 1)
+"""Sides of the squares that are averaged, from coarse to fine."""
+LEAST_SIZE = 8
+"""Squares on a side that motion is still estimated from."""
+ROUNDS = {"whole": 8, "local": 3}
+"""Corrections of one motion for the whole field, and of one for each place, at every scale."""
+REACH = 16.0
+"""Cells over which the motion is taken as one: the standard deviation of a normal weight."""
+CAUTION = 0.1
+"""Share of the mean evidence that every place needs to depart from what is known of it."""
+
+
+def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
+    """Steady motion that explains a sequence best, from its gradients (Lucas and Kanade 1981), from coarse to fine.
+
+    Where nothing is to be seen, it is the motion of the rest.
+
+    Parameters
+    ----------
+    frames : Tensor, (batch, time, height, width)
+        Two frames or more.
+
+    Returns
+    -------
+    Tensor, (batch, 2, height, width)
+        Cells per step along y and x.
+
+    Examples
+    --------
+    >>> y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    >>> blobs = [torch.exp(-((y - 14) ** 2 + (x - 10 - 2 * step) ** 2) / 40) for step in range(3)]
+    >>> [round(part) for part in estimate_motion(torch.stack(blobs)[None]).mean((2, 3))[0].tolist()]
+    [0, 2]
+    """
+    if frames.ndim != 4 or frames.shape[1] < 2:
+        raise InvalidOption("frames", tuple(frames.shape), "(batch, time, height, width) with two frames or more")
+    size = tuple(frames.shape[2:])
+    scales = [scale for scale in SCALES if min(size) // scale >= LEAST_SIZE] or [1]
+    motion = frames.new_zeros(len(frames), 2, *size)
+    for number, scale in enumerate(scales):
+        seen = nn.functional.avg_pool2d(frames, scale)
+        found = nn.functional.interpolate(motion / scale, tuple(seen.shape[2:]), mode="bilinear", align_corners=False)
+        for _ in range(0 if number else ROUNDS["whole"]):
+            found = found + _correction(seen, found, None)
+        for _ in range(ROUNDS["local"]):
+            found = found + _correction(seen, found, REACH / scale)
+        motion = scale * nn.functional.interpolate(found, size, mode="bilinear", align_corners=False)
+    return motion
+
+
+def _correction(frames: torch.Tensor, motion: torch.Tensor, reach: float | None) -> torch.Tensor:
+    """A step of least squares towards the motion that takes frames to the next; of all at once without reach."""
+    before, after = frames[:, :-1], frames[:, 1:]
+    pairs = before.shape[1]
+    there = motion[:, None].expand(-1, pairs, -1, -1, -1)
+    within = inside(there)
+    after = warp(after[..., None], there, mode="bilinear")[..., 0]
+    slopes = torch.stack(torch.gradient((before + after) / 2, dim=(2, 3)), dim=2)
+    error = within * (after - before)
+    products = [slopes[:, :, 0] ** 2, slopes[:, :, 1] ** 2, slopes[:, :, 0] * slopes[:, :, 1]]
+    evidence = torch.stack([(within * product).sum(1) for product in products], dim=1)
+    pull = (error[:, :, None] * slopes).sum(1)
+    if reach is None:
+        evidence, pull = (part.mean((2, 3), keepdim=True) for part in (evidence, pull))
+    else:
+        evidence, pull = _smoothed(evidence, reach), _smoothed(pull, reach)
+    floor = CAUTION * evidence[:, :2].mean((1, 2, 3)) if reach is not None else 0.0 * evidence[:, 0, 0, 0]
+    yy, xx, yx = evidence.unbind(1)
+    floor = floor[:, None, None] + torch.finfo(frames.dtype).eps
+    yy, xx = yy + floor, xx + floor
+    found = torch.stack([yx * pull[:, 1] - xx * pull[:, 0], yx * pull[:, 0] - yy * pull[:, 1]], dim=1)
+    step = found / (yy * xx - yx**2).clamp(min=torch.finfo(frames.dtype).tiny)[:, None]
+    return step.clamp(-1, 1)  # gradients tell no more
+
+
+def _smoothed(values: torch.Tensor, reach: float) -> torch.Tensor:
+    """Means with normal weights along both axes; at the edges of what is there."""
+    height, width = values.shape[2:]
+    rows, columns = (_weights(size, reach, values) for size in (height, width))
+    return torch.einsum("ij,bcjk,lk->bcil", rows, values, columns)
+
+
+def _weights(size: int, reach: float, like: torch.Tensor) -> torch.Tensor:
+    place = torch.arange(size, device=like.device, dtype=like.dtype)
+    weights = torch.exp(-((place[:, None] - place) ** 2) / (2 * reach**2))
+    return weights / weights.sum(1, keepdim=True)
+
+
+# ------------------------------------------------------------------ going with it
+
+
+def displacements(motion: torch.Tensor, steps: int) -> torch.Tensor:
+    """Where what is at each cell now is after 1, 2, ... steps, or was before as many where `steps` is negative.
+
+    Parameters
+    ----------
+    motion : Tensor, (batch, 2, height, width)
+        From `estimate_motion`.
+    steps : int
+
+    Returns
+    -------
+    Tensor, (batch, abs(steps), 2, height, width)
+        Cells along y and x, from the cell itself, along the path.
+
+    Examples
+    --------
+    >>> displacements(torch.ones(1, 2, 4, 4), -3)[0, :, 0, 0, 0].tolist()
+    [-1.0, -2.0, -3.0]
+    """
+    sign = 1 if steps > 0 else -1
+    path = [torch.zeros_like(motion)]
+    for _ in range(abs(steps)):
+        here = path[-1]
+        halfway = here + sign / 2 * _sampled(motion, here)
+        path.append(here + sign * _sampled(motion, halfway))
+    return torch.stack(path[1:], dim=1) if steps else motion.new_zeros(len(motion), 0, *motion.shape[1:])
+
+
+def _sampled(motion: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
+    moved = warp(motion.movedim(1, -1)[:, None], displacement[:, None], mode="bilinear", beyond="border")
+    return moved[:, 0].movedim(-1, 1)
+
+
+def warp(
+    field: torch.Tensor, displacement: torch.Tensor, *, mode: str = "bicubic", beyond: str = "reflection"
+) -> torch.Tensor:
+    """Values from displaced places, differentiable; none beyond the range of the field's own.
+
+    Parameters
+    ----------
+    field : Tensor, (batch, time, height, width, channel)
+    displacement : Tensor, (batch, time, 2, height, width)
+        Cells along y and x: the result at a cell is the field's value that far from it.
+    mode : {"bicubic", "bilinear"}
+    beyond : {"reflection", "border"}
+        What is beyond the edges.
+
+    Returns
+    -------
+    Tensor, (batch, time, height, width, channel)
+
+    Examples
+    --------
+    >>> field = torch.arange(3.0).reshape(1, 1, 1, 3, 1)
+    >>> warp(field, torch.stack([torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1, 3)], dim=2)).flatten().tolist()
+    [1.0, 2.0, 1.0]
+    """
+    batch, time, height, width, channels = field.shape
+    y = torch.arange(height, device=field.device, dtype=displacement.dtype)[:, None] + displacement[:, :, 0]
+    x = torch.arange(width, device=field.device, dtype=displacement.dtype) + displacement[:, :, 1]
+    places = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], dim=-1)
+    frames = field.flatten(0, 1).movedim(-1, 1)
+    moved = nn.functional.grid_sample(
+        frames, places.flatten(0, 1).to(field.dtype), mode=mode, padding_mode=beyond, align_corners=True
+    )
+    moved = moved.movedim(1, -1).reshape(batch, time, height, width, channels)
+    if mode == "bicubic":
+        moved = moved.clamp(field.amin((2, 3), keepdim=True), field.amax((2, 3), keepdim=True))
+    return moved
+
+
+def inside(displacement: torch.Tensor) -> torch.Tensor:
+    """Whether displaced places are within the field, (batch, time, height, width)."""
+    height, width = displacement.shape[3:]
+    y = torch.arange(height, device=displacement.device)[:, None] + displacement[:, :, 0]
+    x = torch.arange(width, device=displacement.device) + displacement[:, :, 1]
+    return (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)

@@ -1,0 +1,313 @@
+"""Models that see rain in coordinates that move with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from xforecast.models.guidance import residual_of
+from xforecast.models.motion import displacements, estimate_motion, inside, warp
+from xforecast.models.protocol import ConfigOfModel, check_choice, draws_samples
+from xforecast.models.tiling import tiled
+
+__all__ = ["Moving", "MovingConfig"]
+
+STARTS = ("none", "last", "fading")
+LAST_WIDTH = 4.0
+"""Cells that the last lead is smoothed with before training."""
+REACH = 16
+"""Cells to each side that smoothing looks at."""
+PASSED_ON = ("check_sampling", "default_sampling", "sampling_options", "size")
+"""What a model that is made of another one has from it."""
+
+
+@dataclass(frozen=True)
+class MovingConfig(ConfigOfModel):
+    """Configuration of :class:`Moving`.
+
+    Parameters
+    ----------
+    model : str
+        A name in :data:`xforecast.models.MODELS`.
+    config : Config
+        Of that model; it says history, horizon and grid.
+    start : {"none", "last", "fading"}
+        What the model gives is the forecast, or is added to the last frame, whose motion goes on: then a model that
+        gives nothing is an extrapolation. Or to the last frame smoothed more and more with lead, as small rain does not
+        last (Germann and Zawadzki 2002); how much is learnt.
+    emphasis : float
+        In the loss, squared errors weigh exp(emphasis * target), so that a model that gives one answer is not too
+        weak where it rains hard; compare the balanced loss of Shi et al. (2017).
+
+    Examples
+    --------
+    >>> from xforecast.models import EarthformerConfig
+    >>> inner = EarthformerConfig(history=2, horizon=3, grid=(16, 16), base_channels=8)
+    >>> MovingConfig("Earthformer", inner, start="last").horizon
+    3
+    """
+
+    start: str = "none"
+    emphasis: float = 0.0
+
+    def validate(self) -> None:
+        super().validate()
+        check_choice("start", self.start, STARTS)
+
+    @property
+    def history(self) -> int:
+        """Number of frames that go in."""
+        return self.config.history  # type: ignore[attr-defined]
+
+    @property
+    def horizon(self) -> int:
+        """Number of frames that come out."""
+        return self.config.horizon  # type: ignore[attr-defined]
+
+    @property
+    def frame_grid(self) -> tuple[int, int]:
+        """Height and width of the fields that the model was made for."""
+        config: Any = self.config
+        return config.frame_grid if hasattr(config, "frame_grid") else config.grid
+
+    @classmethod
+    def of_size(cls, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
+        """An Earthformer that corrects a fading extrapolation, to train on rain of one's own.
+
+        Examples
+        --------
+        >>> MovingConfig.of_size(history=4, horizon=3, grid=(64, 64)).model
+        'Earthformer'
+        """
+        from xforecast.models.earthformer import EarthformerConfig
+
+        size: dict[str, Any] = {"history": history, "horizon": horizon, "grid": grid}
+        inner = EarthformerConfig(**size, input_channels=channels, output_channels=channels)
+        return cls("Earthformer", inner, start="fading", emphasis=0.5)
+
+    def fitted(self, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
+        """The same model for data of another size."""
+        config: Any = self.config
+        size: dict[str, Any] = {"history": history, "horizon": horizon, "grid": grid}
+        if hasattr(config, "fitted"):
+            return replace(self, config=config.fitted(**size, channels=channels))
+        known = {field.name for field in fields(config)}
+        size |= {"input_channels": channels, "output_channels": channels}
+        return replace(self, config=replace(config, **{key: value for key, value in size.items() if key in known}))
+
+
+class Moving(nn.Module):
+    """Another model of what rain does, where its motion is known: growth and decay, not advection.
+
+    The motion of the history is estimated by least squares (`xforecast.models.motion`) and taken to be steady. The
+    model gets the history in coordinates that move with it, in which it forecasts; the forecast is moved to where the
+    rain will be. Extrapolations of radar rain work so (Germann and Zawadzki 2002), and networks that learn in these
+    coordinates need not learn advection (Ritvanen et al. 2023).
+
+    Parameters
+    ----------
+    config : MovingConfig
+
+    Attributes
+    ----------
+    network : Module
+        The model.
+
+    Examples
+    --------
+    >>> from xforecast.models import PersistenceConfig
+    >>> moving = Moving(MovingConfig("Persistence", PersistenceConfig(horizon=2)))
+    >>> y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    >>> blobs = [torch.exp(-((y - 14) ** 2 + (x - 8 - 2 * step) ** 2) / 40) for step in range(5)]
+    >>> frames = torch.stack(blobs)[None, ..., None]
+    >>> bool((moving(frames[:, :3]) - frames[:, 3:]).abs().mean() < 0.02)
+    True
+    """
+
+    any_grid = True
+
+    def __init__(self, config: MovingConfig):
+        super().__init__()
+        from xforecast.models import build
+
+        self.config = config
+        self.network: Any = build(config.model, config.config)
+        self.fading = Fading(config.horizon) if config.start == "fading" else None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in PASSED_ON:
+            return getattr(self.network, name)
+        if name == "encode_context" and hasattr(self.network, name):
+            return self._encode_moving
+        return super().__getattr__(name)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Parts that are trained in order, if the model has such: all but networks for constraints, which are of the
+        field at rest."""
+        return tuple(part for part in self.network.stages if part not in self.network.optional_stages)
+
+    optional_stages = ()
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the model gives one answer only."""
+        return not draws_samples(self.network)
+
+    @property
+    def summary(self) -> str:
+        """What it consists of, such as "moving PreDiff"."""
+        return f"moving {self.config.model}"
+
+    # ---------------------------------------------------------------- coordinates
+
+    def motion(self, x: torch.Tensor) -> torch.Tensor:
+        """Motion of histories, (batch, 2, height, width) in cells per step along y and x."""
+        return estimate_motion(x[..., 0].float())
+
+    def gathered(self, x: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
+        """Histories in moving coordinates, which are those of the last frame."""
+        back = displacements(motion, 1 - x.shape[1]).flip(1)
+        return torch.cat([warp(x[:, :-1], back.to(x.dtype)), x[:, -1:]], dim=1)
+
+    def targets(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
+        """What comes after, in moving coordinates; NaN where it has moved to what is not known."""
+        ahead = displacements(motion, y.shape[1])
+        known = warp(y.isfinite().to(y.dtype), ahead.to(y.dtype), mode="bilinear", beyond="border")
+        moved = warp(torch.nan_to_num(y), ahead.to(y.dtype))
+        return torch.where((known > 0.999) & inside(ahead)[..., None], moved, torch.nan)
+
+    def scattered(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
+        """Forecasts in moving coordinates, where the rain will be; the inverse of `targets`. Differentiable."""
+        return warp(y, displacements(motion, -y.shape[1]).to(y.dtype))
+
+    # ---------------------------------------------------------------- the contract of models
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Forecast (batch, horizon, height, width, channel) from (batch, history, height, width, channel)."""
+        motion = self.motion(x)
+        return self.scattered(self._forecast(self.gathered(x, motion)), motion)
+
+    def _forecast(self, moving: torch.Tensor) -> torch.Tensor:
+        window = self.config.frame_grid if hasattr(self.config.config, "grid") else tuple(moving.shape[2:4])
+        if getattr(self.network, "any_grid", False) or tuple(moving.shape[2:4]) == window:
+            return self._start(moving) + self.network(moving)
+        return self._start(moving) + tiled(self.network, moving, window)  # type: ignore[arg-type]
+
+    def _start(self, moving: torch.Tensor) -> torch.Tensor | float:
+        """What the model's own forecast is added to."""
+        if self.fading is not None:
+            return self.fading(moving[:, -1])
+        return moving[:, -1:] if self.config.start == "last" else 0.0
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """The model's own loss, in moving coordinates, of what is known there.
+
+        Parameters
+        ----------
+        x : Tensor, (batch, history, height, width, channel)
+        y : Tensor, (batch, horizon, height, width, channel)
+        weight : Tensor, optional
+            Broadcasts against `y`. Where it is zero `y` may be missing (NaN).
+        """
+        motion = self.motion(x)
+        moving = self.gathered(x, motion)
+        if weight is not None:
+            y = torch.where(weight.expand_as(y) == 0, torch.nan, y)
+        y = self.targets(y, motion)
+        known = y.isfinite()
+        y = torch.where(known, y, 0.0)
+        weights = known * (self.config.emphasis * y).exp()
+        if weight is not None:
+            weights = weights * warp(
+                weight.to(y.dtype).expand_as(y), displacements(motion, y.shape[1]), mode="bilinear"
+            )
+        return self.network.loss(moving, y - self._start(moving), weights)
+
+    # ---------------------------------------------------------------- samples
+
+    def _encode_moving(self, x: torch.Tensor) -> torch.Tensor:
+        """What the model makes of histories before it samples."""
+        return self.network.encode_context(self.gathered(x, self.motion(x)))
+
+    def sample(
+        self,
+        x: torch.Tensor,
+        rows: torch.Tensor,
+        members: torch.Tensor,
+        generators: Sequence[torch.Generator],
+        *,
+        constraint: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Samples of the model, moved; a constraint is one of the moved field.
+
+        Parameters and result are those of the model's own method.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            x = x.clone()
+            motion = self.motion(x)
+            moving, paths = self.gathered(x, motion), motion[rows.to(x.device)]
+            if constraint is not None and getattr(constraint, "space", "decoded") != "latent":
+                if hasattr(constraint, "prepare"):
+                    constraint = constraint.prepare(x[rows.to(x.device)])
+                constraint = _Moved(constraint, lambda field: self.scattered(field, paths))
+            if constraint is not None:
+                options["constraint"] = constraint
+            found = self.network.sample(moving, rows, members, generators, **options)
+            if isinstance(found, tuple):
+                return self.scattered(found[0], paths), *found[1:]
+            return self.scattered(found, paths)
+
+
+class Fading(nn.Module):
+    """A frame smoothed with normal weights that are the wider the longer the lead; the widths are learnt.
+
+    Smoothed is exp(x), by which large values count more, as means of a rate whose logarithm is x.
+
+    Parameters
+    ----------
+    horizon : int
+        Number of leads.
+
+    Examples
+    --------
+    >>> Fading(3)(torch.ones(2, 16, 16, 1)).shape
+    torch.Size([2, 3, 16, 16, 1])
+    """
+
+    def __init__(self, horizon: int):
+        super().__init__()
+        widths = torch.arange(1.0, horizon + 1) * LAST_WIDTH / horizon
+        self.log_widths = nn.Parameter(widths.log())
+        self.log_emphasis = nn.Parameter(torch.zeros(()))
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        """Frames (batch, horizon, height, width, channel) of one (batch, height, width, channel)."""
+        emphasis = self.log_emphasis.exp()
+        batch, height, width, channels = frame.shape
+        leads = len(self.log_widths)
+        field = (emphasis * frame).exp().movedim(-1, 1).reshape(batch * channels, 1, height, width)
+        place = torch.arange(-REACH, REACH + 1, device=frame.device, dtype=frame.dtype)
+        weights = torch.exp(-(place**2) / (2 * self.log_widths[:, None].exp() ** 2))
+        weights = (weights / weights.sum(1, keepdim=True))[:, None]
+        field = nn.functional.pad(field, (REACH,) * 4, mode="replicate")
+        field = nn.functional.conv2d(field, weights[:, :, None, :])
+        field = nn.functional.conv2d(field, weights[..., None], groups=leads)
+        smooth = field.clamp(min=torch.finfo(field.dtype).tiny).log() / emphasis
+        return smooth.reshape(batch, channels, leads, height, width).movedim(1, -1)
+
+
+class _Moved:
+    """A constraint on moved fields, for a model in moving coordinates."""
+
+    def __init__(self, constraint: Any, move: Any):
+        self.strength = getattr(constraint, "strength", None)
+        self._residual, self._move = residual_of(constraint), move
+
+    def residual(self, field: torch.Tensor) -> torch.Tensor:
+        return self._residual(self._move(field))

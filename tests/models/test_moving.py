@@ -1,0 +1,212 @@
+"""Motion and models that move with it: known motions are found, coordinates go there and back, nothing else changes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xforecast.errors import InvalidOption
+from xforecast.forecaster import Forecaster
+from xforecast.models import (
+    AutoencoderConfig,
+    CuboidUNetConfig,
+    EarthformerConfig,
+    MeanIntensity,
+    Moving,
+    MovingConfig,
+    PersistenceConfig,
+    PreDiffConfig,
+    build,
+)
+from xforecast.models.motion import displacements, estimate_motion, warp
+from xforecast.models.moving import Fading
+from xforecast.spec import DataSpec, Grid, Variable
+
+
+def texture(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Blobs of several sizes that are known everywhere."""
+    rng = np.random.default_rng(0)
+    waves = [(*rng.uniform(-0.4, 0.4, 2), rng.uniform(0, 6.28)) for _ in range(12)]
+    return sum(torch.sin(a * y + b * x + c) for a, b, c in waves)
+
+
+def drifting(motion: tuple[float, float], frames: int, size: int = 64) -> torch.Tensor:
+    """(1, time, height, width, 1), moving steadily."""
+    y, x = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing="ij")
+    return torch.stack([texture(y - motion[0] * t, x - motion[1] * t) for t in range(frames)])[None, ..., None]
+
+
+def persistence(horizon: int = 4) -> Moving:
+    return Moving(MovingConfig("Persistence", PersistenceConfig(horizon=horizon))).eval()
+
+
+def prediff(start: str = "none") -> Moving:
+    config = PreDiffConfig(
+        autoencoder=AutoencoderConfig(level_channels=(8, 16), latent_channels=4, norm_groups=4),
+        denoiser=CuboidUNetConfig(history=3, horizon=2, grid=(8, 8), channels=4, base_channels=16, depths=(1,)),
+    )
+    torch.manual_seed(0)
+    return Moving(MovingConfig("PreDiff", config, start=start)).eval()
+
+
+# ------------------------------------------------------------------ motion
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_a_steady_motion_is_found(along_y, along_x):
+    found = estimate_motion(drifting((along_y, along_x), 5)[..., 0])
+    assert found.mean((0, 2, 3)).numpy() == pytest.approx([along_y, along_x], abs=0.1)
+
+
+def test_a_turning_field_moves_differently_at_each_place():
+    size, angle = 64, 0.04
+    y, x = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing="ij")
+    y, x = y - size / 2, x - size / 2
+    turned = [texture(np.cos(a) * y - np.sin(a) * x, np.sin(a) * y + np.cos(a) * x) for a in angle * np.arange(5)]
+    found = estimate_motion(torch.stack(turned)[None])[0]
+    truth = torch.stack([-angle * x, angle * y]) * -1
+    middle = (slice(None), slice(12, -12), slice(12, -12))
+    assert (found - truth)[middle].abs().mean() < 0.25 * truth[middle].abs().mean()
+
+
+def test_nothing_to_be_seen_does_not_move():
+    assert (estimate_motion(torch.zeros(2, 3, 32, 32)) == 0).all()
+    assert estimate_motion(torch.zeros(1, 2, 3, 5)).shape == (1, 2, 3, 5)
+    with pytest.raises(InvalidOption, match="two frames or more"):
+        estimate_motion(torch.zeros(1, 1, 32, 32))
+
+
+def test_paths_there_and_back_cancel():
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    motion = torch.stack([0.03 * (x - 16), -0.03 * (y - 16)])[None]  # a rotation
+    ahead, back = displacements(motion, 5), displacements(motion, -5)
+    there = warp(back[:, -1:].movedim(2, -1), ahead[:, -1:], mode="bilinear").movedim(-1, 2)
+    assert (ahead[:, -1:] + there)[..., 8:-8, 8:-8].abs().max() < 0.05
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+def test_whole_cells_are_moved_exactly(mode):
+    field = torch.rand(2, 1, 6, 7, 3, generator=torch.Generator().manual_seed(0))
+    displacement = torch.zeros(2, 1, 2, 6, 7)
+    displacement[:, :, 1] = 2.0
+    moved = warp(field, displacement, mode=mode)
+    torch.testing.assert_close(moved[:, :, :, :5], field[:, :, :, 2:], atol=1e-5, rtol=0)
+
+
+def test_values_stay_in_their_range():
+    field = (torch.rand(1, 1, 16, 16, 1, generator=torch.Generator().manual_seed(0)) > 0.7).float()
+    moved = warp(field, torch.full((1, 1, 2, 16, 16), 0.4))
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+
+
+# ------------------------------------------------------------------ models
+
+
+def test_persistence_that_moves_is_an_extrapolation():
+    frames = drifting((0.7, -1.3), 9)
+    error = (persistence()(frames[:, :5]) - frames[:, 5:])[:, :, 12:-12, 12:-12]
+    still = (frames[:, 4:5] - frames[:, 5:])[:, :, 12:-12, 12:-12]
+    assert error.abs().mean() < 0.15 * still.abs().mean()
+
+
+def test_targets_and_forecasts_are_inverse():
+    frames, moving = drifting((1.2, 0.4), 9), persistence()
+    motion = moving.motion(frames[:, :5])
+    there = moving.targets(frames[:, 5:], motion)
+    assert there.isnan().any()  # what has left
+    back = moving.scattered(torch.where(there.isnan(), 0.0, there), motion)
+    torch.testing.assert_close(back[:, :, 16:-16, 16:-16], frames[:, 5:, 16:-16, 16:-16], atol=0.1, rtol=0)
+
+
+def test_a_field_at_rest_is_left_as_it_is():
+    x = drifting((0, 0), 3)
+    moving = persistence()
+    torch.testing.assert_close(moving.gathered(x, moving.motion(x)), x, atol=1e-3, rtol=0)
+
+
+def test_the_first_guess_is_the_last_frame():
+    inner = EarthformerConfig(history=3, horizon=2, grid=(16, 16), base_channels=8)
+    moving = Moving(MovingConfig("Earthformer", inner, start="last")).eval()
+    for parameter in moving.network.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = drifting((0.5, 0.5), 3, 16)
+    torch.testing.assert_close(moving(x), persistence(2)(x))
+
+
+def test_a_fading_start_smooths_more_with_lead_and_keeps_what_is_constant():
+    fading = Fading(4)
+    frame = drifting((0, 0), 1)[:, 0]
+    roughness = fading(frame).detach().diff(dim=3).square().mean((0, 2, 3, 4))
+    assert (roughness.diff() < 0).all()
+    torch.testing.assert_close(fading(torch.full((1, 40, 40, 2), -0.7)), torch.full((1, 4, 40, 40, 2), -0.7))
+    with torch.no_grad():
+        fading.log_widths.fill_(-5.0)
+    torch.testing.assert_close(fading(frame)[:, 0], frame, atol=1e-4, rtol=0)
+
+
+def test_the_loss_sees_only_what_is_known():
+    frames, moving = drifting((0.8, 0.6), 9), persistence()
+    x, y = frames[:, :5], frames[:, 5:].clone()
+    assert moving.loss(x, y) < 0.01 * y.square().mean()
+    weight = torch.ones_like(y)
+    weight[:, :, :, 30:] = 0
+    holes = torch.where(weight == 0, torch.nan, y + 1.0)
+    torch.testing.assert_close(moving.loss(x, holes, weight), torch.tensor(1.0), atol=0.1, rtol=0)
+
+
+def test_emphasis_counts_large_values_more():
+    frames = drifting((0.8, 0.6), 9)
+    x, y = frames[:, :5], frames[:, 5:]
+    wrong = torch.where(y > 2, y + 1, y)
+    plain, hard = (
+        Moving(MovingConfig("Persistence", PersistenceConfig(horizon=4), emphasis=emphasis)).loss(x, wrong)
+        for emphasis in (0.0, 1.0)
+    )
+    assert hard > 2 * plain
+
+
+def test_samples_are_moved_and_constraints_hold_where_the_rain_will_be():
+    moving, x = prediff(), drifting((0.5, 1.0), 3, 16).expand(2, -1, -1, -1, -1)
+    rows, members = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
+
+    def sources():
+        return [torch.Generator().manual_seed(number) for number in range(3)]
+
+    plain = moving.sample(x, rows, members, sources(), steps=3)
+    moving_frame = moving.network.sample(moving.gathered(x, moving.motion(x)), rows, members, sources(), steps=3)
+    torch.testing.assert_close(plain, moving.scattered(moving_frame, moving.motion(x)[rows]))
+    context = moving.encode_context(x)
+    torch.testing.assert_close(moving.sample(x, rows, members, sources(), steps=3, context=context), plain)
+    drawn, report = moving.sample(x, rows, members, sources(), steps=3, constraint=MeanIntensity(0.3), report=True)
+    torch.testing.assert_close(report.residual, (drawn.mean((1, 2, 3, 4)) - 0.3).abs())
+    torch.testing.assert_close(report.unguided, (plain.mean((1, 2, 3, 4)) - 0.3).abs())
+
+
+def test_larger_fields_are_forecast_whole():
+    inner = EarthformerConfig(history=3, horizon=2, grid=(16, 16), base_channels=8)
+    moving = Moving(MovingConfig("Earthformer", inner)).eval()
+    assert moving(drifting((0.5, 0.5), 3, 40)).shape == (1, 2, 40, 40, 1)
+
+
+def test_it_is_saved_and_loaded(tmp_path):
+    spec = DataSpec([Variable("rain", "mm h-1")], Grid("pixel", (16, 16)), "5 minutes", history=3, horizon=2)
+    first = Forecaster(prediff(), spec)
+    assert not first.deterministic
+    again = Forecaster.load(first.save(tmp_path / "moving"))
+    x = np.random.default_rng(0).random((1, 3, 16, 16, 1))
+    np.testing.assert_array_equal(first.predict(x, 2, steps=3), again.predict(x, 2, steps=3))
+    assert again.digest == first.digest
+    assert Forecaster(persistence(2), spec).deterministic
+
+
+def test_options_that_cannot_be_are_told():
+    with pytest.raises(InvalidOption, match="one of none, last, fading"):
+        MovingConfig("Persistence", PersistenceConfig(horizon=2), start="first")
+    with pytest.raises(InvalidOption, match="PersistenceConfig for Persistence"):
+        MovingConfig("Persistence", EarthformerConfig(history=2, horizon=1, grid=(16, 16)))
+    config = MovingConfig("Persistence", PersistenceConfig(horizon=2), start="last")
+    assert MovingConfig.from_dict(config.to_dict()) == config
+    assert build("Moving", config.to_dict()).config == config
