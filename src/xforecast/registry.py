@@ -28,6 +28,7 @@ import xarray as xr
 
 from xforecast import plugins
 from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster, XForecastError, XForecastWarning
+from xforecast.find import Ambiguous, find_variable
 from xforecast.forecaster import CONFIG_FILE, Forecaster
 from xforecast.models import PreDiffConfig, compat, presets
 from xforecast.parallel import cache_folder
@@ -314,12 +315,26 @@ def _choose(ds, model, options: Mapping[str, Any]) -> Forecaster:
     fitting = [name for name, report in reports.items() if report.ok]
     if len(fitting) == 1:
         return candidates[fitting[0]]
-    if len(candidates) == 1:
-        return next(iter(candidates.values()))
+    near = [name for name, forecaster in candidates.items() if _has_variables(ds, forecaster, options)]
+    if not fitting and len(near) == 1:
+        return candidates[near[0]]  # which says what is wrong
     if fitting:
         raise UnknownForecaster(f"the data fit several forecasters: {', '.join(fitting)}\n  -> name one with model=")
     details = "\n".join(repr(report) for report in reports.values())
     raise UnknownForecaster(f"the data fit no forecaster in the package\n{details}\n  -> name one with model=")
+
+
+def _has_variables(ds, forecaster: Forecaster, options: Mapping[str, Any]) -> bool:
+    """Whether the data have what a forecaster takes, whatever else does not fit."""
+    named = options.get("variables") or {}
+    fields = ds if isinstance(ds, xr.Dataset) else ds.to_dataset(name=ds.name or "field")
+    try:
+        return all(
+            variable.name in named or find_variable(fields, variable) is not None
+            for variable in forecaster.spec.variables
+        )
+    except Ambiguous:
+        return True
 
 
 def load(name: str | os.PathLike) -> Forecaster:

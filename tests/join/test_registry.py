@@ -12,10 +12,11 @@ import pytest
 import torch
 
 import xforecast as xf
-from synthetic import persistence, sst_dataset, sst_spec
+from synthetic import persistence, radar_spec, sst_dataset, sst_spec
 from xforecast import registry
-from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster
-from xforecast.models import PreDiff, compat, presets
+from xforecast.errors import CheckpointError, InvalidOption, SpecMismatch, UnknownForecaster
+from xforecast.forecaster import Forecaster
+from xforecast.models import PreDiff, build, compat, presets
 
 SHIPPED = [name for name in registry.IN_PACKAGE
            if (registry.files("xforecast") / "weights" / name / "forecaster.json").is_file()]  # fmt: skip
@@ -105,6 +106,11 @@ def test_choosing_among_several(monkeypatch):
     with pytest.raises(UnknownForecaster, match=r"(?s)fit no forecaster.*found 2, wanted at least 3.*name one"):
         xf.forecast(sst_dataset(2))
     assert xf.check(sst_dataset(12)).against == "one"
+    rain = Forecaster(build("Persistence", {"horizon": 2}), radar_spec(), {"name": "rain"})
+    monkeypatch.setattr(registry, "IN_PACKAGE", {"one": True, "rain": True})
+    monkeypatch.setattr(registry, "load", {"one": one, "rain": rain}.__getitem__)
+    with pytest.raises(SpecMismatch, match="found 2, wanted at least 3"):  # not that it is no rain
+        xf.forecast(sst_dataset(2))
 
 
 # ------------------------------------------------------------------ fetching

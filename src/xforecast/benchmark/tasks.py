@@ -116,10 +116,15 @@ def _sevir(root: Path) -> Experiment:
 # ------------------------------------------------------------------ ICAR-ENSO
 
 
+def _runs(ds: xr.Dataset) -> xr.Dataset:
+    """Runs of climate models one after the other, each as long as it is."""
+    month = np.tile(np.arange(ds.sizes["time"]), ds.sizes["model"])
+    return datasets.as_record(ds[["sst"]], "model").isel(time=month < np.repeat(ds["months"].values, ds.sizes["time"]))
+
+
 def _icar_enso(folder: Path) -> Experiment:
     history, horizon = 12, 14
-    train = datasets.as_record(datasets.icar_enso(folder, "train")[["sst"]], "model")
-    valid = datasets.as_record(datasets.icar_enso(folder, "val")[["sst"]], "model")
+    train, valid = (_runs(datasets.icar_enso(folder, split)) for split in ("train", "val"))
     windows = datasets.icar_enso_windows(datasets.icar_enso(folder, "test"), history, horizon)
     test, labels = datasets.as_record(windows[["sst"]]), windows["nino"].values
 

@@ -48,8 +48,7 @@ def held_out_scores(
 ) -> dict[str, Any]:
     """Scores by lead of forecasters and of other methods on what the recipe holds out.
 
-    The forecasters see the middle of the map, of the size that they take, and are scored there with the others, which
-    see the whole map.
+    All see the whole map, and are scored in its middle, of the size that the forecasters were trained on.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def held_out_scores(
         observed = np.stack([inner.values[now + 1 : now + 1 + spec.horizon] for now in starts])
         made = _others(rate, starts, spec, options)
         for forecaster in forecasters:
-            made[forecaster.name] = _own(forecaster, inner, starts, options, device)
+            made[forecaster.name] = _own(forecaster, rate, starts, options, device)
         found[part["title"]] = {"starts": len(starts)} | {
             name: _scores(values, observed, options) for name, values in made.items()
         }
@@ -111,11 +110,12 @@ def _others(rate: xr.DataArray, starts: np.ndarray, spec: DataSpec, options: Rec
     }
 
 
-def _own(forecaster: Forecaster, inner: xr.DataArray, starts: np.ndarray, options: Recipe, device: str) -> np.ndarray:
+def _own(forecaster: Forecaster, rate: xr.DataArray, starts: np.ndarray, options: Recipe, device: str) -> np.ndarray:
     samples = 1 if forecaster.deterministic else options["samples"]
-    init = list(inner["time"].values[starts])
-    ds = inner.to_dataset(name="rain_rate")
-    return forecaster.forecast(ds, init=init, samples=samples, device=device, progress=False)["rain_rate"].values
+    init = list(rate["time"].values[starts])
+    ds = rate.to_dataset(name="rain_rate")
+    fc = forecaster.forecast(ds, init=init, samples=samples, device=device, progress=False)
+    return _middle(fc["rain_rate"], forecaster.spec).values
 
 
 def _scores(values: np.ndarray, observed: np.ndarray, options: Recipe) -> dict[str, list[float]]:
