@@ -256,7 +256,7 @@ def _variable(ds: xr.Dataset, wanted: Variable, mapping: Mapping, report: Report
         report.error("variable", f"no variable with {known_as}; found {listing}", example)
         return None
     own = ds[match].attrs.get("standard_name")
-    if own and wanted.standard_names and str(own).removesuffix("_anomaly") not in wanted.standard_names:
+    if own and wanted.standard_names and not {own, str(own).removesuffix("_anomaly")} & set(wanted.standard_names):
         report.warn("variable", f"{match}: taken by its name; its standard_name is {own!r}", example)
     return _Found(match, ds[match])
 

@@ -513,3 +513,11 @@ def test_shuffled_latitudes_are_put_in_order(forecaster):
     ds = sst_dataset()
     shuffled = ds.isel(lat=[3, 0, 4, 2, 1])
     xr.testing.assert_allclose(forecaster.forecast(shuffled).sst.sortby("lat"), forecaster.forecast(ds).sst)
+
+
+def test_what_was_trained_on_an_anomaly_knows_it_by_its_standard_name():
+    import xforecast as xf
+
+    ds = sst_dataset()
+    ds.sst.attrs["standard_name"] = "sea_surface_temperature_anomaly"
+    assert "taken by its name" not in repr(xf.fit(ds, "Persistence", history=2, horizon=1).check(ds))

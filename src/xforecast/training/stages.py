@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,9 @@ def _examples(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
 def _keep(stage: nn.Module, options: TrainingOptions, folder: Path) -> None:
     """Write a finished part, with the options that it was trained with."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in stage.state_dict().items()}
-    save_file(state, folder / FINISHED, metadata={"training": json.dumps(options.to_dict(), sort_keys=True)})
+    unfinished = folder / f"{FINISHED}.part"
+    save_file(state, unfinished, metadata={"training": json.dumps(options.to_dict(), sort_keys=True)})
+    os.replace(unfinished, folder / FINISHED)  # never half-written
 
 
 def _read(stage: nn.Module, options: TrainingOptions, folder: Path) -> bool:
