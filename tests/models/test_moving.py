@@ -185,6 +185,35 @@ def test_samples_are_moved_and_constraints_hold_where_the_rain_will_be():
     torch.testing.assert_close(report.unguided, (plain.mean((1, 2, 3, 4)) - 0.3).abs())
 
 
+def test_detail_that_lasts_is_added_to_every_sample():
+    moving, x = prediff("detail"), drifting((0.5, 1.0), 3, 16)
+    drawn = {}
+    for share in (0.0, 0.5):
+        with torch.no_grad():
+            moving.detail.fill_(share)
+        sources = [torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)]
+        drawn[share] = moving.sample(x, torch.zeros(2, dtype=torch.long), torch.arange(2), sources, steps=2)
+    lost = (x[:, -1:] - moving.network.reconstruct(x[:, -1:])).detach().expand(-1, 2, -1, -1, -1)
+    added = moving.scattered(drawn[0.0] * 0 + 0.5 * lost, moving.motion(x).expand(2, -1, -1, -1))
+    torch.testing.assert_close(drawn[0.5] - drawn[0.0], added, atol=0.3, rtol=0.1)  # moved by cubic pieces, and clipped
+
+
+def test_how_long_detail_lasts_is_learnt():
+    moving = prediff("detail")
+    generator = torch.Generator().manual_seed(0)
+    frames = [torch.randn(16, 16, 1, generator=generator) for _ in range(3)]
+    moving.learn_detail([(torch.stack(frames[::-1]), torch.stack([frames[0], torch.full_like(frames[0], torch.nan)]))])
+    assert moving.detail.detach().tolist() == pytest.approx([1.0, 0.0], abs=1e-5)
+
+
+def test_larger_fields_of_samples_are_reconstructed_in_windows():
+    network = prediff().network
+    frames = drifting((0, 0), 2, 40)
+    whole = network.reconstruct(frames)
+    assert whole.shape == frames.shape
+    torch.testing.assert_close(network.reconstruct(frames[:, :1]), whole[:, :1])
+
+
 def test_larger_fields_are_forecast_whole():
     inner = EarthformerConfig(history=3, horizon=2, grid=(16, 16), base_channels=8)
     moving = Moving(MovingConfig("Earthformer", inner)).eval()
@@ -203,8 +232,12 @@ def test_it_is_saved_and_loaded(tmp_path):
 
 
 def test_options_that_cannot_be_are_told():
-    with pytest.raises(InvalidOption, match="one of none, last, fading"):
+    with pytest.raises(InvalidOption, match="one of none, last, fading, detail"):
         MovingConfig("Persistence", PersistenceConfig(horizon=2), start="first")
+    with pytest.raises(InvalidOption, match="one of none, last, fading for Persistence"):
+        MovingConfig("Persistence", PersistenceConfig(horizon=2), start="detail")
+    with pytest.raises(InvalidOption, match="one of none, detail for PreDiff"):
+        prediff("last")
     with pytest.raises(InvalidOption, match="PersistenceConfig for Persistence"):
         MovingConfig("Persistence", EarthformerConfig(history=2, horizon=1, grid=(16, 16)))
     config = MovingConfig("Persistence", PersistenceConfig(horizon=2), start="last")

@@ -278,7 +278,8 @@ def test_a_prediff_by_name_has_a_moderate_size(rain):
 
 
 def test_one_that_moves_learns_in_parts_too(rain):
-    moving = xf.fit(rain, MovingConfig("PreDiff", TINY), **QUICK)
+    moving = xf.fit(rain, MovingConfig("PreDiff", TINY, start="detail"), **QUICK)
+    assert (moving.model.detail != 0).all()
     assert moving.model.stages == ("autoencoder", "denoiser")
     assert moving.model.network.config.latent_scale != 1
     fc = moving.forecast(rain, samples=3, steps=2, constraint=MeanIntensity(1.0))

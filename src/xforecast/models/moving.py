@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from xforecast.errors import InvalidOption
 from xforecast.models.guidance import residual_of
 from xforecast.models.motion import displacements, estimate_motion, inside, warp
 from xforecast.models.protocol import ConfigOfModel, check_choice, draws_samples
@@ -16,9 +17,11 @@ from xforecast.models.tiling import tiled
 
 __all__ = ["Moving", "MovingConfig"]
 
-STARTS = ("none", "last", "fading")
+STARTS = ("none", "last", "fading", "detail")
 LAST_WIDTH = 4.0
 """Cells that the last lead is smoothed with before training."""
+DETAIL_PAIRS = 64
+"""Pairs from which it is learnt how long detail lasts."""
 REACH = 16
 """Cells to each side that smoothing looks at."""
 PASSED_ON = ("check_sampling", "default_sampling", "sampling_options", "size")
@@ -35,10 +38,11 @@ class MovingConfig(ConfigOfModel):
         A name in :data:`xforecast.models.MODELS`.
     config : Config
         Of that model; it says history, horizon and grid.
-    start : {"none", "last", "fading"}
+    start : {"none", "last", "fading", "detail"}
         What the model gives is the forecast, or is added to the last frame, whose motion goes on: then a model that
         gives nothing is an extrapolation. Or to the last frame smoothed more and more with lead, as small rain does not
-        last (Germann and Zawadzki 2002); how much is learnt.
+        last (Germann and Zawadzki 2002); how much is learnt. Or, of a `PreDiff`, to the detail of the last frame that
+        its autoencoder cannot hold, as far as that lasts.
     emphasis : float
         In the loss, squared errors weigh exp(emphasis * target), so that a model that gives one answer is not too
         weak where it rains hard; compare the balanced loss of Shi et al. (2017).
@@ -56,7 +60,13 @@ class MovingConfig(ConfigOfModel):
 
     def validate(self) -> None:
         super().validate()
+        from xforecast.models import MODELS
+
         check_choice("start", self.start, STARTS)
+        kind = MODELS[self.model][0]
+        if self.start != "none" and (self.start == "detail") != hasattr(kind, "reconstruct"):
+            starts = "none, detail" if hasattr(kind, "reconstruct") else "none, last, fading"
+            raise InvalidOption("start", self.start, f"one of {starts} for {self.model}")
 
     @property
     def history(self) -> int:
@@ -137,6 +147,7 @@ class Moving(nn.Module):
         self.config = config
         self.network: Any = build(config.model, config.config)
         self.fading = Fading(config.horizon) if config.start == "fading" else None
+        self.detail = nn.Parameter(torch.zeros(config.horizon)) if config.start == "detail" else None
 
     def __getattr__(self, name: str) -> Any:
         if name in PASSED_ON:
@@ -202,7 +213,34 @@ class Moving(nn.Module):
         """What the model's own forecast is added to."""
         if self.fading is not None:
             return self.fading(moving[:, -1])
+        if self.detail is not None:
+            return self.detail[:, None, None, None] * self._lost(moving[:, -1:])
         return moving[:, -1:] if self.config.start == "last" else 0.0
+
+    def _lost(self, frames: torch.Tensor) -> torch.Tensor:
+        """Detail of frames that the model cannot hold."""
+        return frames - self.network.reconstruct(frames)
+
+    @torch.no_grad()
+    def learn_detail(self, pairs: Any) -> None:
+        """Set how much of the last frame's detail is left at each lead, by least squares.
+
+        Parameters
+        ----------
+        pairs : Dataset
+            Of (x, y) in moving coordinates; missing values of y are NaN.
+        """
+        assert self.detail is not None
+        common, power = torch.zeros_like(self.detail), torch.zeros_like(self.detail)
+        count = min(DETAIL_PAIRS, len(pairs))
+        for number in range(count):
+            x, y = (part[None].to(self.detail.device) for part in pairs[number * len(pairs) // count])
+            known = y.isfinite()
+            lost = self._lost(torch.cat([x[:, -1:], torch.where(known, y, x[:, -1:])], dim=1))
+            now, later = lost[:, :1], lost[:, 1:]
+            common += (known * now * later).sum((0, 2, 3, 4))
+            power += (known * now.square()).sum((0, 2, 3, 4))
+        self.detail.copy_(common / power.clamp(min=torch.finfo(power.dtype).tiny))
 
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """The model's own loss, in moving coordinates, of what is known there.
@@ -252,16 +290,18 @@ class Moving(nn.Module):
             x = x.clone()
             motion = self.motion(x)
             moving, paths = self.gathered(x, motion), motion[rows.to(x.device)]
+            start = self._start(moving)
+            start = start[rows.to(x.device)] if isinstance(start, torch.Tensor) else start
             if constraint is not None and getattr(constraint, "space", "decoded") != "latent":
                 if hasattr(constraint, "prepare"):
                     constraint = constraint.prepare(x[rows.to(x.device)])
-                constraint = _Moved(constraint, lambda field: self.scattered(field, paths))
+                constraint = _Moved(constraint, lambda field: self.scattered(start + field, paths))
             if constraint is not None:
                 options["constraint"] = constraint
             found = self.network.sample(moving, rows, members, generators, **options)
             if isinstance(found, tuple):
-                return self.scattered(found[0], paths), *found[1:]
-            return self.scattered(found, paths)
+                return self.scattered(start + found[0], paths), *found[1:]
+            return self.scattered(start + found, paths)
 
 
 class Fading(nn.Module):

@@ -277,6 +277,14 @@ class PreDiff(nn.Module):
         frames = replace(tiles, factor=self.config.autoencoder.factor).join(parts)
         return frames[:, :, : grid[0], : grid[1]]
 
+    def reconstruct(self, frames: torch.Tensor, *, chunk: int | None = FRAMES_AT_ONCE) -> torch.Tensor:
+        """What is left of frames (batch, time, height, width, channel) in their latents: decoded, as samples are."""
+        grid = (frames.shape[2], frames.shape[3])
+        tiles = Tiles(self.config.autoencoder.latent_grid(grid), self.config.denoiser.grid)
+        parts = replace(tiles, factor=self.config.autoencoder.factor).cut(frames)
+        z = tiles.join([self.encode(part, chunk=chunk) for part in parts])
+        return self._decode_windows(z, tiles, grid, chunk)
+
     def set_latent_scale(self, scale: float) -> None:
         """Make `scale` the `latent_scale` of the model and of its configuration."""
         self.config = replace(self.config, latent_scale=scale)

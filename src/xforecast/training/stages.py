@@ -67,9 +67,10 @@ def train_stages(
     require("lightning", extra="train", purpose="training")
     from xforecast.training.loop import train
 
-    if isinstance(model, Moving):
-        data, valid = MovedPairs(data, model), valid and MovedPairs(valid, model)
-        model = model.network
+    moving = model if isinstance(model, Moving) else None
+    if moving is not None:
+        data, valid = MovedPairs(data, moving), valid and MovedPairs(valid, moving)
+        model = moving.network
     for number, name in enumerate(names):
         given = stages.get(name, None if name in model.optional_stages else {})  # type: ignore[operator]
         if given is None:
@@ -87,6 +88,8 @@ def train_stages(
         train(stage, pairs, held_out, weights, own, **{**course, "folder": folder})
         _keep(stage, own, folder)
     model.eval()
+    if moving is not None and moving.detail is not None:
+        moving.learn_detail(data)
 
 
 class MovedPairs(Dataset):

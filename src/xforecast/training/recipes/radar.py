@@ -125,7 +125,7 @@ def _prediff(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], course
     options = recipe["prediff"]
     stages = {name: {**stage, **options["training"]} for name, stage in options["stages"].items()}
     torch.manual_seed(0)
-    model = Moving(MovingConfig("PreDiff", prediff_config(options["network"], spec)))
+    model = Moving(MovingConfig("PreDiff", prediff_config(options["network"], spec), **options["moving"]))
     neighbours = _crops(recipe["data"], spec.replace(history=1, horizon=1), sequences, options["pairs"], seed=1)
     windows = _crops(recipe["data"], spec, sequences, options["encoded_pairs"], seed=2)
     stages["denoiser"]["encoded_pairs"] = options["encoded_pairs"]
