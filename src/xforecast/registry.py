@@ -242,6 +242,11 @@ def check(
     Report
         Prints problems with their remedies, warnings and repairs; true when the data can be forecast.
 
+    Raises
+    ------
+    UnknownForecaster
+        No forecaster of that name; or, where none is named, several forecasters or none that the data are for.
+
     Examples
     --------
     >>> import xarray as xr, xforecast as xf

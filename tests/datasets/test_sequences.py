@@ -66,11 +66,26 @@ def test_months_stay_months(time):
     ds = sequences().drop_vars("time").assign_coords(time=time if isinstance(time, xr.Variable) else ("time", time))
     dates = as_record(ds).time
     months = dates.dt.year.values * 12 + dates.dt.month.values
-    np.testing.assert_array_equal(np.diff(months), [1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1, 1, 1, 1])
+    np.testing.assert_array_equal(np.diff(months), [1, 1, 1, 1, 8, 1, 1, 1, 1, 8, 1, 1, 1, 1])
     assert (dates.dt.day == 1).all()
+    assert dates.dt.month[0] == (1 if isinstance(time, xr.Variable) else 11)
 
 
 def test_days_of_another_calendar_keep_their_step():
     days = xr.date_range("2000-01-01", periods=5, freq="D", calendar="noleap", use_cftime=True)
     steps = np.diff(as_record(sequences().assign_coords(time=("time", days))).time.values)
     assert set(steps) == {np.timedelta64(1, "D"), np.timedelta64(2, "D")}
+
+
+def test_frames_about_midnight_are_no_months():
+    frames = np.array(["2020-05-31T23:55", "2020-06-01T00:00"], "datetime64[ns]")
+    record = as_record(sequences(2, 2).assign_coords(time=("time", frames)))
+    assert np.diff(record.time.values).tolist() == [STEP, 2 * STEP, STEP]
+
+
+def test_uneven_months_and_words_are_refused_and_nothing_is_a_record_too():
+    for values in ([0, 3, 6], ["a", "b", "c"]):
+        time = xr.Variable("time", values, {"units": "months"})
+        with pytest.raises(InvalidOption, match=r"months|dates"):
+            as_record(sequences(2, 3).assign_coords(time=time.astype(object) if values[0] == "a" else time))
+    assert as_record(sequences().isel(sequence=slice(0))).sizes["time"] == 0

@@ -10,6 +10,7 @@ from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
 from xforecast.models import (
     AutoencoderConfig,
+    ConvLSTMConfig,
     CuboidUNetConfig,
     EarthformerConfig,
     MeanIntensity,
@@ -18,6 +19,7 @@ from xforecast.models import (
     PersistenceConfig,
     PreDiffConfig,
     build,
+    config_class,
 )
 from xforecast.models.motion import displacements, estimate_motion, warp
 from xforecast.models.moving import Fading
@@ -130,8 +132,6 @@ def test_a_field_at_rest_is_left_as_it_is():
 def test_the_first_guess_is_the_last_frame():
     inner = EarthformerConfig(history=3, horizon=2, grid=(16, 16), base_channels=8)
     moving = Moving(MovingConfig("Earthformer", inner, start="last")).eval()
-    for parameter in moving.network.head.parameters():
-        torch.nn.init.zeros_(parameter)
     x = drifting((0.5, 0.5), 3, 16)
     torch.testing.assert_close(moving(x), persistence(2)(x))
 
@@ -206,6 +206,47 @@ def test_how_long_detail_lasts_is_learnt():
     assert moving.detail.detach().tolist() == pytest.approx([1.0, 0.0], abs=1e-5)
 
 
+def test_half_precision_does_not_move_the_places():
+    field, displacement = drifting((0, 0), 1, 384), torch.full((1, 1, 2, 384, 384), 0.3)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = warp(field.bfloat16(), displacement)
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - warp(field, displacement)).square().mean().sqrt() < 0.02 * field.std()
+
+
+def test_what_is_beside_a_hole_is_made_of_what_is_known():
+    moving = persistence(1)
+    frames = drifting((0.5, 0.5), 6)
+    y = frames[:, 5:].clone() + 3
+    y[:, :, 10::7, 10::7] = torch.nan
+    motion = torch.full((1, 2, 64, 64), 0.5)
+    holed, whole = moving.targets(y, motion), moving.targets(frames[:, 5:] + 3, motion)
+    known = holed.isfinite()
+    assert known.float().mean() < 0.95
+    assert (holed - whole)[known].abs().max() < 0.2
+
+
+def test_schedules_of_the_model_are_those_of_the_training():
+    inner = ConvLSTMConfig(history=2, horizon=2, grid=(8, 8), channels=(4,))
+    moving = Moving(MovingConfig("ConvLSTM", inner))
+    assert hasattr(moving, "at_step") == hasattr(moving.network, "at_step")
+
+
+def test_narrow_fields_do_not_move_across():
+    assert (persistence(2)(torch.rand(1, 3, 1, 32, 1)).isfinite()).all()
+
+
+def test_a_field_a_little_larger_than_an_odd_grid_is_sampled_whole():
+    config = PreDiffConfig(
+        autoencoder=AutoencoderConfig(level_channels=(8, 16), latent_channels=4, norm_groups=4),
+        denoiser=CuboidUNetConfig(history=3, horizon=2, grid=(8, 8), channels=4, base_channels=16, depths=(1,)),
+        grid=(15, 16),
+    )
+    moving, x = Moving(MovingConfig("PreDiff", config, start="detail")), drifting((0.5, 0.5), 3, 16)
+    drawn = moving.sample(x, torch.tensor([0]), torch.tensor([0]), [torch.Generator().manual_seed(0)], steps=2)
+    assert drawn.shape == (1, 2, 16, 16, 1)
+
+
 def test_larger_fields_of_samples_are_reconstructed_in_windows():
     network = prediff().network
     frames = drifting((0, 0), 2, 40)
@@ -238,6 +279,19 @@ def test_options_that_cannot_be_are_told():
         MovingConfig("Persistence", PersistenceConfig(horizon=2), start="detail")
     with pytest.raises(InvalidOption, match="one of none, detail for PreDiff"):
         prediff("last")
+    size = {"history": 3, "horizon": 2}
+    for model, options in {"LinearInverseModel": {**size, "grid": (8, 8)}, "Extrapolation": size}.items():
+        config = config_class(model)(**options)
+        with pytest.raises(InvalidOption, match="learns by gradient"):
+            MovingConfig(model, config)
+    with pytest.raises(InvalidOption, match="finite number"):
+        MovingConfig("Persistence", PersistenceConfig(horizon=2), emphasis=float("nan"))
+    with pytest.raises(InvalidOption, match="2 or more"):
+        MovingConfig("Earthformer", EarthformerConfig(history=1, horizon=1, grid=(16, 16)))
+    with pytest.raises(InvalidOption, match="decoder"):
+        prediff().check_sampling(guidance="network")
+    with pytest.raises(InvalidOption, match="'detail'"):
+        prediff().learn_detail([])
     with pytest.raises(InvalidOption, match="PersistenceConfig for Persistence"):
         MovingConfig("Persistence", EarthformerConfig(history=2, horizon=1, grid=(16, 16)))
     config = MovingConfig("Persistence", PersistenceConfig(horizon=2), start="last")

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 import xforecast as xf
-from xforecast.errors import InvalidOption
+from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.models import (
     AutoencoderConfig,
     CuboidUNetConfig,
@@ -289,6 +289,13 @@ def test_one_that_moves_learns_in_parts_too(rain):
         align(moving, rain, peak)  # its frames are elsewhere
 
 
+def test_parts_are_taken_over_in_the_same_coordinates_only(rain, tmp_path):
+    options = QUICK | {"folder": tmp_path, "resume": True}
+    xf.fit(rain, TINY, **options)
+    with pytest.raises(CheckpointError, match="moving coordinates"):
+        xf.fit(rain, MovingConfig("PreDiff", TINY), **options)
+
+
 def test_a_model_that_moves_is_trained_as_a_whole(rain):
     moving = xf.fit(rain, "moving", **QUICK)
     assert moving.deterministic
@@ -300,7 +307,7 @@ def test_moved_pairs_are_missing_where_nothing_is_known(rain):
     from xforecast.training.stages import MovedPairs
 
     moving = xf.fit(rain, MovingConfig("Persistence", PersistenceConfig(horizon=2)), history=2, horizon=2)
-    pairs = MovedPairs(windows_of(rain, moving.spec)[0], moving.model)
+    pairs = MovedPairs(windows_of(rain, moving.spec)[0], moving.model, torch.ones(1))
     x, y = pairs[3]
     assert x.isfinite().all()
     assert len(pairs) == 37

@@ -24,6 +24,7 @@ from xforecast.forecaster import CONFIG_FILE, Forecaster
 from xforecast.models import build, config_class, count_parameters, find_config, find_model, presets
 from xforecast.models.cost import macs
 from xforecast.models.protocol import Config
+from xforecast.parallel import pick_device
 from xforecast.registry import load
 from xforecast.training import fit
 
@@ -31,6 +32,8 @@ __all__ = ["costs", "run"]
 
 FEWEST_STEPS = 20
 TIMED_STEPS = 3
+SHORTEST_STEP = 1e-4
+"""Seconds, for clocks that are coarse."""
 STARTS_AT_ONCE = 16
 """Starts in one block of a forecast that is scored."""
 
@@ -136,7 +139,8 @@ def _on_no_device(config: Config) -> torch.nn.Module:
 
 def _network(config: Config) -> torch.nn.Module:
     name = find_config(config)
-    assert name is not None
+    if name is None:
+        raise InvalidOption("model", type(config).__name__, "a configuration of a model that is registered")
     return build(name, config)
 
 
@@ -203,7 +207,7 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
     config = _config(options, shape)
     training = {**_stored()["training"], "seed": seed, **experiment.options}
     if _learns(options):
-        training["steps"] = _affordable(config, shape, training["batch_size"], minutes)
+        training["steps"] = _affordable(config, shape, training["batch_size"], minutes, device)
     else:
         training["valid"] = None  # a closed form has no best step to choose
     made = fit(
@@ -228,23 +232,36 @@ def _shape(experiment: Experiment, train: xr.Dataset) -> dict[str, Any]:
 def _config(options: Mapping[str, Any], shape: Mapping[str, Any]) -> Config:
     if "preset" in options:
         return getattr(presets, options["preset"])()
-    kind = config_class(options["model"])
+    kind: Any = config_class(options["model"])
+    if hasattr(kind, "of_size") and set(options) <= {"model", "samples"}:
+        size = {key: shape[key] for key in ("history", "horizon", "grid")}
+        return kind.of_size(**size, channels=shape["input_channels"])
     accepted = {key: value for key, value in shape.items() if key in kind.__dataclass_fields__}
     return kind.from_dict({**accepted, **{k: v for k, v in options.items() if k not in ("model", "samples")}})
 
 
-def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minutes: float) -> int:
-    """Steps of training in that time on this machine, by processor time, so that other work on it takes none away."""
-    network = _network(config)
-    grid = getattr(config, "grid", shape["grid"])  # a preset has its own
-    x = torch.randn(batch_size, shape["history"], *grid, shape["input_channels"])
-    y = torch.randn(batch_size, shape["horizon"], *grid, shape["output_channels"])
+def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minutes: float, device: str) -> int:
+    """Steps of training in that time on this machine; on its processors by the time that they work for it."""
+    place = pick_device(device)
+    network = _network(config).to(place)
+    grid = getattr(config, "frame_grid", None) or getattr(config, "grid", shape["grid"])  # a preset has its own
+    x = torch.randn(batch_size, shape["history"], *grid, shape["input_channels"], device=place)
+    y = torch.randn(batch_size, shape["horizon"], *grid, shape["output_channels"], device=place)
     spent = []
     for _ in range(1 + TIMED_STEPS):
-        begin = time.process_time()
+        begin = _worked(place)
         network.loss(x, y).backward()  # type: ignore[operator]
-        spent.append((time.process_time() - begin) / torch.get_num_threads())
-    return max(FEWEST_STEPS, int(60 * minutes / np.median(spent[1:])))
+        spent.append(_worked(place) - begin)
+    return max(FEWEST_STEPS, int(60 * minutes / max(np.median(spent[1:]), SHORTEST_STEP)))
+
+
+def _worked(device: torch.device) -> float:
+    """Seconds of all cores, or of another device."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+        return time.perf_counter()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return time.process_time() / min(cores, torch.get_num_threads())
 
 
 # ------------------------------------------------------------------ scores

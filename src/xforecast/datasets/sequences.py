@@ -9,15 +9,17 @@ from xforecast.errors import InvalidOption
 
 __all__ = ["as_record"]
 
+SHORTEST_MONTH = np.timedelta64(27, "D")  # between any two days of neighbouring months that are a month apart
 EPOCH = np.datetime64("2000-01-01", "ns")
 
 
 def as_record(ds: xr.Dataset, sequence: str = "sequence", time: str = "time") -> xr.Dataset:
-    """Sequences one after the other on a single time axis, with a gap of one step after each.
+    """Sequences one after the other on a single time axis, with a gap after each.
 
     No window of `xforecast.fit` and no start of a forecast reaches across a gap. The dates are nominal; step k of
-    sequence n lies n (steps + 1) + k steps after the first of January 2000, and for monthly steps as many months
-    after January of year 1 in a calendar without leap days.
+    sequence n lies n (steps + 1) + k steps after the first of January 2000. Monthly sequences begin in the month of the
+    first date, or in January where there are only numbers, each a whole number of years after the one before, in a
+    calendar without leap days.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def as_record(ds: xr.Dataset, sequence: str = "sequence", time: str = "time") ->
     Raises
     ------
     InvalidOption
-        A dimension is missing.
+        A dimension is missing, or the steps are not regular.
 
     Examples
     --------
@@ -48,14 +50,13 @@ def as_record(ds: xr.Dataset, sequence: str = "sequence", time: str = "time") ->
         if dim not in ds.dims:
             raise InvalidOption("ds", dict(ds.sizes), f"a dimension {dim!r}")
     count, length = ds.sizes[sequence], ds.sizes[time]
-    places = np.arange(count)[:, None] * (length + 1) + np.arange(length)
-    dates = _dates(ds, time, int(places[-1, -1]) + 1)[places.ravel()]
+    stamps = _stamps(ds, time, count, length)
     varying = [name for name, array in ds.variables.items() if {sequence, time} & set(array.dims)]
     fields = {name: _joined(ds[name], sequence, time) for name in varying if {sequence, time} <= set(ds[name].dims)}
     kept = ds.drop_vars(varying)
-    stamps = ("time", dates, {"standard_name": "time", "long_name": "nominal time"})
+    coordinate = ("time", stamps, {"standard_name": "time", "long_name": "nominal time"})
     numbers = ("time", np.repeat(np.arange(count), length), {"long_name": "number of the sequence"})
-    return kept.assign(fields).assign_coords({"time": stamps, sequence: numbers})
+    return kept.assign(fields).assign_coords({"time": coordinate, sequence: numbers})
 
 
 def _joined(array: xr.DataArray, sequence: str, time: str) -> xr.Variable:
@@ -65,21 +66,34 @@ def _joined(array: xr.DataArray, sequence: str, time: str) -> xr.Variable:
     return xr.Variable(("time", *whole.dims[2:]), whole.data.reshape(shape), array.attrs)
 
 
-def _dates(ds: xr.Dataset, time: str, count: int) -> np.ndarray:
-    """Nominal dates as far apart as those of the sequences."""
-    if _monthly(ds, time):
-        months = xr.date_range("0001-01-01", periods=count, freq="MS", calendar="noleap", use_cftime=True)
-        return months.values
-    return EPOCH + np.arange(count) * _step(ds, time)
+def _stamps(ds: xr.Dataset, time: str, count: int, length: int) -> np.ndarray:
+    """Nominal dates of all steps of all sequences, as far apart as those of the sequences."""
+    if not _monthly(ds, time):
+        places = np.arange(count)[:, None] * (length + 1) + np.arange(length)
+        return EPOCH + places.ravel() * _step(ds, time)
+    first = ds[time].dt.month.item(0) - 1 if ds[time].dtype.kind in "MO" else 0
+    years = -(-(length + 1) // 12)  # every sequence begins in the same month
+    places = first + 12 * years * np.arange(count)[:, None] + np.arange(length)
+    count = 12 * (years * count + 1)
+    months = xr.date_range("0001-01-01", periods=count, freq="MS", calendar="noleap", use_cftime=True)
+    return months.values[places.ravel()]
 
 
 def _monthly(ds: xr.Dataset, time: str) -> bool:
     if time not in ds.coords or ds.sizes[time] < 2:
         return False
-    if ds[time].dtype.kind not in "MO":
-        return ds[time].attrs.get("units") == "months"
-    months = ds[time].dt.year.values * 12 + ds[time].dt.month.values
-    return bool((np.diff(months) == 1).all())
+    stamps = ds[time]
+    if stamps.dtype.kind == "O" and not hasattr(stamps.values[0], "calendar"):
+        raise InvalidOption(time, stamps.values[0], "dates, timedeltas or numbers")
+    if stamps.dtype.kind not in "MO":
+        if stamps.attrs.get("units") != "months":
+            return False
+        if (np.diff(stamps.values) != 1).any():
+            raise InvalidOption(time, f"months {stamps.values.tolist()}", "regular steps of one month")
+        return True
+    months = stamps.dt.year.values * 12 + stamps.dt.month.values
+    apart = np.diff(stamps.values).astype("timedelta64[ns]")
+    return bool((np.diff(months) == 1).all() and (apart >= SHORTEST_MONTH).all())
 
 
 def _step(ds: xr.Dataset, time: str) -> np.timedelta64:

@@ -24,7 +24,7 @@ CAUTION = 0.1
 def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
     """Steady motion that explains a sequence best, from its gradients (Lucas and Kanade 1981), from coarse to fine.
 
-    Where nothing is to be seen, it is the motion of the rest.
+    Where nothing is to be seen, it is the motion of the rest. Values are expected to be of the order of one.
 
     Parameters
     ----------
@@ -45,6 +45,11 @@ def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
     """
     if frames.ndim != 4 or frames.shape[1] < 2:
         raise InvalidOption("frames", tuple(frames.shape), "(batch, time, height, width) with two frames or more")
+    with torch.autocast(frames.device.type, enabled=False):
+        return _from_coarse_to_fine(frames.float())
+
+
+def _from_coarse_to_fine(frames: torch.Tensor) -> torch.Tensor:
     size = tuple(frames.shape[2:])
     scales = [scale for scale in SCALES if min(size) // scale >= LEAST_SIZE] or [1]
     motion = frames.new_zeros(len(frames), 2, *size)
@@ -66,7 +71,7 @@ def _correction(frames: torch.Tensor, motion: torch.Tensor, reach: float | None)
     there = motion[:, None].expand(-1, pairs, -1, -1, -1)
     within = inside(there)
     after = warp(after[..., None], there, mode="bilinear")[..., 0]
-    slopes = torch.stack(torch.gradient((before + after) / 2, dim=(2, 3)), dim=2)
+    slopes = torch.stack([_slope((before + after) / 2, axis) for axis in (2, 3)], dim=2)
     error = within * (after - before)
     products = [slopes[:, :, 0] ** 2, slopes[:, :, 1] ** 2, slopes[:, :, 0] * slopes[:, :, 1]]
     evidence = torch.stack([(within * product).sum(1) for product in products], dim=1)
@@ -82,6 +87,10 @@ def _correction(frames: torch.Tensor, motion: torch.Tensor, reach: float | None)
     found = torch.stack([yx * pull[:, 1] - xx * pull[:, 0], yx * pull[:, 0] - yy * pull[:, 1]], dim=1)
     step = found / (yy * xx - yx**2).clamp(min=torch.finfo(frames.dtype).tiny)[:, None]
     return step.clamp(-1, 1)  # gradients tell no more
+
+
+def _slope(values: torch.Tensor, axis: int) -> torch.Tensor:
+    return torch.gradient(values, dim=axis)[0] if values.shape[axis] > 1 else torch.zeros_like(values)
 
 
 def _smoothed(values: torch.Tensor, reach: float) -> torch.Tensor:
@@ -158,17 +167,17 @@ def warp(
     [1.0, 2.0, 1.0]
     """
     batch, time, height, width, channels = field.shape
-    y = torch.arange(height, device=field.device, dtype=displacement.dtype)[:, None] + displacement[:, :, 0]
-    x = torch.arange(width, device=field.device, dtype=displacement.dtype) + displacement[:, :, 1]
-    places = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], dim=-1)
-    frames = field.flatten(0, 1).movedim(-1, 1)
-    moved = nn.functional.grid_sample(
-        frames, places.flatten(0, 1).to(field.dtype), mode=mode, padding_mode=beyond, align_corners=True
-    )
-    moved = moved.movedim(1, -1).reshape(batch, time, height, width, channels)
-    if mode == "bicubic":
-        moved = moved.clamp(field.amin((2, 3), keepdim=True), field.amax((2, 3), keepdim=True))
-    return moved
+    with torch.autocast(field.device.type, enabled=False):  # places need more than half precision
+        values, displacement = field.float(), displacement.float()
+        y = torch.arange(height, device=field.device)[:, None] + displacement[:, :, 0]
+        x = torch.arange(width, device=field.device) + displacement[:, :, 1]
+        places = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], dim=-1).flatten(0, 1)
+        frames = values.flatten(0, 1).movedim(-1, 1)
+        moved = nn.functional.grid_sample(frames, places, mode=mode, padding_mode=beyond, align_corners=True)
+        moved = moved.movedim(1, -1).reshape(batch, time, height, width, channels)
+        if mode == "bicubic":
+            moved = moved.clamp(values.amin((2, 3), keepdim=True), values.amax((2, 3), keepdim=True))
+    return moved.to(field.dtype)
 
 
 def inside(displacement: torch.Tensor) -> torch.Tensor:

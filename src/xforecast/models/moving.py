@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
+from xforecast.models.earthformer import Earthformer, EarthformerConfig
 from xforecast.models.guidance import residual_of
 from xforecast.models.motion import displacements, estimate_motion, inside, warp
 from xforecast.models.protocol import ConfigOfModel, check_choice, draws_samples
@@ -18,13 +20,17 @@ from xforecast.models.tiling import tiled
 __all__ = ["Moving", "MovingConfig"]
 
 STARTS = ("none", "last", "fading", "detail")
+NOT_IN_MOTION = ("fit_series", "takes_physical_units")
+"""What marks models that are fitted to places or move by themselves."""
 LAST_WIDTH = 4.0
 """Cells that the last lead is smoothed with before training."""
+WHOLE = 0.999
+"""Share of known values from which a value between them is known."""
 DETAIL_PAIRS = 64
 """Pairs from which it is learnt how long detail lasts."""
 REACH = 16
 """Cells to each side that smoothing looks at."""
-PASSED_ON = ("check_sampling", "default_sampling", "sampling_options", "size")
+PASSED_ON = ("at_step", "default_sampling", "sampling_options")
 """What a model that is made of another one has from it."""
 
 
@@ -64,9 +70,16 @@ class MovingConfig(ConfigOfModel):
 
         check_choice("start", self.start, STARTS)
         kind = MODELS[self.model][0]
-        if self.start != "none" and (self.start == "detail") != hasattr(kind, "reconstruct"):
-            starts = "none, detail" if hasattr(kind, "reconstruct") else "none, last, fading"
+        if any(hasattr(kind, name) for name in NOT_IN_MOTION) or issubclass(MODELS[self.model][1], ConfigOfModel):
+            raise InvalidOption("model", self.model, "a model that learns by gradient, or persistence")
+        in_parts = hasattr(kind, "stages")
+        if self.start != "none" and (self.start == "detail") != in_parts:
+            starts = "none, detail" if in_parts else "none, last, fading"
             raise InvalidOption("start", self.start, f"one of {starts} for {self.model}")
+        if not math.isfinite(self.emphasis) or (in_parts and self.emphasis):
+            raise InvalidOption("emphasis", self.emphasis, f"{'0' if in_parts else 'a finite number'} for {self.model}")
+        if getattr(self.config, "history", 2) < 2:
+            raise InvalidOption("history", self.config.history, "2 or more, to see a motion")  # type: ignore[attr-defined]
 
     @property
     def history(self) -> int:
@@ -93,8 +106,6 @@ class MovingConfig(ConfigOfModel):
         >>> MovingConfig.of_size(history=4, horizon=3, grid=(64, 64)).model
         'Earthformer'
         """
-        from xforecast.models.earthformer import EarthformerConfig
-
         size: dict[str, Any] = {"history": history, "horizon": horizon, "grid": grid}
         inner = EarthformerConfig(**size, input_channels=channels, output_channels=channels)
         return cls("Earthformer", inner, start="fading", emphasis=0.5)
@@ -113,10 +124,11 @@ class MovingConfig(ConfigOfModel):
 class Moving(nn.Module):
     """Another model of what rain does, where its motion is known: growth and decay, not advection.
 
-    The motion of the history is estimated by least squares (`xforecast.models.motion`) and taken to be steady. The
-    model gets the history in coordinates that move with it, in which it forecasts; the forecast is moved to where the
-    rain will be. Extrapolations of radar rain work so (Germann and Zawadzki 2002), and networks that learn in these
-    coordinates need not learn advection (Ritvanen et al. 2023).
+    The motion of the first channel is estimated by least squares (`xforecast.models.motion`) and taken to be steady.
+    The model gets the history in coordinates that move with it, in which it forecasts; the forecast is moved to where
+    the rain will be. Extrapolations of radar rain work so (Germann and Zawadzki 2002), and networks that learn in
+    these coordinates need not learn advection (Ritvanen et al. 2023). Constraints go through the decoder: a network
+    for them would have to know where the rain will be.
 
     Parameters
     ----------
@@ -148,6 +160,8 @@ class Moving(nn.Module):
         self.network: Any = build(config.model, config.config)
         self.fading = Fading(config.horizon) if config.start == "fading" else None
         self.detail = nn.Parameter(torch.zeros(config.horizon)) if config.start == "detail" else None
+        if config.start in ("last", "fading") and isinstance(self.network, Earthformer):
+            nn.init.zeros_(self.network.head.projection.weight)  # begins as an extrapolation
 
     def __getattr__(self, name: str) -> Any:
         if name in PASSED_ON:
@@ -171,8 +185,18 @@ class Moving(nn.Module):
 
     @property
     def summary(self) -> str:
-        """What it consists of, such as "moving PreDiff"."""
-        return f"moving {self.config.model}"
+        """What it consists of."""
+        return self.config.model
+
+    def check_sampling(self, *, guidance: str = "auto", **options: Any) -> None:
+        """Raise :class:`~xforecast.errors.InvalidOption` for options of :meth:`sample` that cannot work."""
+        if guidance == "network":
+            raise InvalidOption(
+                "guidance", guidance, "a forecaster at rest: this one's frames move, and no network knows where to",
+                "guidance='decoder' needs no network",
+            )  # fmt: skip
+        if hasattr(self.network, "check_sampling"):
+            self.network.check_sampling(guidance=guidance, **options)
 
     # ---------------------------------------------------------------- coordinates
 
@@ -183,18 +207,21 @@ class Moving(nn.Module):
     def gathered(self, x: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
         """Histories in moving coordinates, which are those of the last frame."""
         back = displacements(motion, 1 - x.shape[1]).flip(1)
-        return torch.cat([warp(x[:, :-1], back.to(x.dtype)), x[:, -1:]], dim=1)
+        return torch.cat([warp(x[:, :-1], back), x[:, -1:]], dim=1)
 
     def targets(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
         """What comes after, in moving coordinates; NaN where it has moved to what is not known."""
         ahead = displacements(motion, y.shape[1])
-        known = warp(y.isfinite().to(y.dtype), ahead.to(y.dtype), mode="bilinear", beyond="border")
-        moved = warp(torch.nan_to_num(y), ahead.to(y.dtype))
-        return torch.where((known > 0.999) & inside(ahead)[..., None], moved, torch.nan)
+        finite = y.isfinite()
+        filled = torch.where(finite, y, 0.0)
+        known = warp(finite.to(y.dtype), ahead, mode="bilinear", beyond="border") > WHOLE
+        near = warp(_all_around(finite).to(y.dtype), ahead, mode="bilinear", beyond="border") > WHOLE
+        moved = torch.where(near, warp(filled, ahead), warp(filled, ahead, mode="bilinear"))  # nothing filled gets in
+        return torch.where(known & inside(ahead)[..., None], moved, torch.nan)
 
     def scattered(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
         """Forecasts in moving coordinates, where the rain will be; the inverse of `targets`. Differentiable."""
-        return warp(y, displacements(motion, -y.shape[1]).to(y.dtype))
+        return warp(y, displacements(motion, -y.shape[1]))
 
     # ---------------------------------------------------------------- the contract of models
 
@@ -206,16 +233,19 @@ class Moving(nn.Module):
     def _forecast(self, moving: torch.Tensor) -> torch.Tensor:
         window = self.config.frame_grid if hasattr(self.config.config, "grid") else tuple(moving.shape[2:4])
         if getattr(self.network, "any_grid", False) or tuple(moving.shape[2:4]) == window:
-            return self._start(moving) + self.network(moving)
-        return self._start(moving) + tiled(self.network, moving, window)  # type: ignore[arg-type]
+            found = self.network(moving)
+        else:
+            found = tiled(self.network, moving, window)  # type: ignore[arg-type]
+        return self._start(moving, found.shape[-1]) + found
 
-    def _start(self, moving: torch.Tensor) -> torch.Tensor | float:
-        """What the model's own forecast is added to."""
+    def _start(self, moving: torch.Tensor, channels: int) -> torch.Tensor | float:
+        """What the model's own forecast, of the first channels, is added to."""
+        last = moving[:, -1:, ..., :channels]
         if self.fading is not None:
-            return self.fading(moving[:, -1])
+            return self.fading(last[:, 0])
         if self.detail is not None:
-            return self.detail[:, None, None, None] * self._lost(moving[:, -1:])
-        return moving[:, -1:] if self.config.start == "last" else 0.0
+            return self.detail[:, None, None, None] * self._lost(last)
+        return last if self.config.start == "last" else 0.0
 
     def _lost(self, frames: torch.Tensor) -> torch.Tensor:
         """Detail of frames that the model cannot hold."""
@@ -229,8 +259,14 @@ class Moving(nn.Module):
         ----------
         pairs : Dataset
             Of (x, y) in moving coordinates; missing values of y are NaN.
+
+        Raises
+        ------
+        InvalidOption
+            It does not start from detail.
         """
-        assert self.detail is not None
+        if self.detail is None:
+            raise InvalidOption("start", self.config.start, "'detail'")
         common, power = torch.zeros_like(self.detail), torch.zeros_like(self.detail)
         count = min(DETAIL_PAIRS, len(pairs))
         for number in range(count):
@@ -240,7 +276,7 @@ class Moving(nn.Module):
             now, later = lost[:, :1], lost[:, 1:]
             common += (known * now * later).sum((0, 2, 3, 4))
             power += (known * now.square()).sum((0, 2, 3, 4))
-        self.detail.copy_(common / power.clamp(min=torch.finfo(power.dtype).tiny))
+        self.detail.copy_((common / power.clamp(min=torch.finfo(power.dtype).tiny)).clamp(0, 1))
 
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """The model's own loss, in moving coordinates, of what is known there.
@@ -264,7 +300,9 @@ class Moving(nn.Module):
             weights = weights * warp(
                 weight.to(y.dtype).expand_as(y), displacements(motion, y.shape[1]), mode="bilinear"
             )
-        return self.network.loss(moving, y - self._start(moving), weights)
+        # Detail is no part of what is learnt.
+        start = 0.0 if self.detail is not None else self._start(moving, y.shape[-1])
+        return self.network.loss(moving, y - start, weights)
 
     # ---------------------------------------------------------------- samples
 
@@ -290,7 +328,7 @@ class Moving(nn.Module):
             x = x.clone()
             motion = self.motion(x)
             moving, paths = self.gathered(x, motion), motion[rows.to(x.device)]
-            start = self._start(moving)
+            start = self._start(moving, moving.shape[-1])
             start = start[rows.to(x.device)] if isinstance(start, torch.Tensor) else start
             if constraint is not None and getattr(constraint, "space", "decoded") != "latent":
                 if hasattr(constraint, "prepare"):
@@ -340,6 +378,12 @@ class Fading(nn.Module):
         field = nn.functional.conv2d(field, weights[..., None], groups=leads)
         smooth = field.clamp(min=torch.finfo(field.dtype).tiny).log() / emphasis
         return smooth.reshape(batch, channels, leads, height, width).movedim(1, -1)
+
+
+def _all_around(finite: torch.Tensor) -> torch.Tensor:
+    """Whether a cell of (batch, time, height, width, channel) and all beside it are finite."""
+    missing = (~finite).float().flatten(0, 1).movedim(-1, 1)
+    return (nn.functional.max_pool2d(missing, 3, stride=1, padding=1) == 0).movedim(1, -1).reshape(finite.shape)
 
 
 class _Moved:

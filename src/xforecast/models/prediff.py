@@ -272,7 +272,7 @@ class PreDiff(nn.Module):
     def _decode_windows(self, z: torch.Tensor, tiles: Tiles, grid: tuple[int, int], chunk: int | None) -> torch.Tensor:
         """Frames of a latent that may be larger than the model's, decoded in windows."""
         if len(tiles) == 1:
-            return self.decode(z, chunk=chunk)
+            return self.autoencoder.decode(z / self.config.latent_scale, grid=grid, chunk=chunk)
         parts = [self.autoencoder.decode(part / self.config.latent_scale, chunk=chunk) for part in tiles.cut(z)]
         frames = replace(tiles, factor=self.config.autoencoder.factor).join(parts)
         return frames[:, :, : grid[0], : grid[1]]

@@ -125,7 +125,7 @@ def identity(model: nn.Module, windows: int, options: TrainingOptions) -> dict[s
     """What makes a training this one and no other: written into its checkpoints."""
     chosen = {name: value for name, value in options.to_dict().items() if name not in MAY_DIFFER}
     return {
-        "model": type(model).__name__,
+        "model": type(model).__name__ + " in moving coordinates" * getattr(model, "moving", False),
         "training windows": windows,
         "windows in a step": options.batch_size * options.accumulate * options.devices,
         **chosen,

@@ -69,8 +69,8 @@ def train_stages(
 
     moving = model if isinstance(model, Moving) else None
     if moving is not None:
-        data, valid = MovedPairs(data, moving), valid and MovedPairs(valid, moving)
-        model = moving.network
+        data, valid = MovedPairs(data, moving, weight), valid and MovedPairs(valid, moving, weight)
+        model, weight = moving.network, torch.ones(1)
     for number, name in enumerate(names):
         given = stages.get(name, None if name in model.optional_stages else {})  # type: ignore[operator]
         if given is None:
@@ -79,14 +79,16 @@ def train_stages(
         torch.manual_seed(training.get("seed", 0) + number)
         stage, own = _stage(model, name, given, training, spec)
         stage.prepare(*_examples(data))  # type: ignore[operator]
-        if course.get("resume") and _read(stage, own, folder):
+        stage.moving = moving is not None  # type: ignore[assignment]
+        summary = json.dumps({**own.to_dict(), "moving": stage.moving}, sort_keys=True)
+        if course.get("resume") and _read(stage, summary, folder):
             continue
         pairs, held_out, weights = data, valid, weight
         if getattr(stage, "encoded_pairs", None):
             pairs, held_out = (part and stage.encode_pairs(part, weight) for part in (data, valid))  # type: ignore
             weights = torch.ones(1)  # encoded with the pairs
         train(stage, pairs, held_out, weights, own, **{**course, "folder": folder})
-        _keep(stage, own, folder)
+        _keep(stage, summary, folder)
     model.eval()
     if moving is not None and moving.detail is not None:
         moving.learn_detail(data)
@@ -100,16 +102,24 @@ class MovedPairs(Dataset):
     pairs : Dataset
         Of (x, y).
     moving : Moving
+    weight : Tensor
+        Broadcasts against y; where it is zero, nothing is known.
     """
 
-    def __init__(self, pairs: Any, moving: Moving):
-        self.pairs, self.moving = pairs, moving
+    def __init__(self, pairs: Any, moving: Moving, weight: torch.Tensor):
+        self.pairs, self.moving, self.weight = pairs, moving, weight
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def __getattr__(self, name: str) -> Any:
+        if name != "shuffled":  # the order of data that are read in blocks
+            raise AttributeError(name)
+        return getattr(self.pairs, name)
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = (part[None] for part in self.pairs[index])
+        y = torch.where(self.weight == 0, torch.nan, y)
         motion = self.moving.motion(x)
         return self.moving.gathered(x, motion)[0], self.moving.targets(y, motion)[0]
 
@@ -152,20 +162,20 @@ def _examples(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-def _keep(stage: nn.Module, options: TrainingOptions, folder: Path) -> None:
-    """Write a finished part, with the options that it was trained with."""
+def _keep(stage: nn.Module, training: str, folder: Path) -> None:
+    """Write a finished part, with the options and coordinates that it was trained in."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in stage.state_dict().items()}
     unfinished = folder / f"{FINISHED}.part"
-    save_file(state, unfinished, metadata={"training": json.dumps(options.to_dict(), sort_keys=True)})
+    save_file(state, unfinished, metadata={"training": training})
     os.replace(unfinished, folder / FINISHED)  # never half-written
 
 
-def _read(stage: nn.Module, options: TrainingOptions, folder: Path) -> bool:
-    """Take a finished part over, if there is one of these options."""
+def _read(stage: nn.Module, training: str, folder: Path) -> bool:
+    """Take a finished part over, if it was trained so."""
     if not (folder / FINISHED).exists():
         return False
     with safe_open(folder / FINISHED, "pt") as file:
-        if file.metadata()["training"] != json.dumps(options.to_dict(), sort_keys=True):
+        if file.metadata()["training"] != training:
             return False
         stage.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 - no mapping
     return True
@@ -227,7 +237,7 @@ def align(
     from xforecast.training.fit import fit
 
     if "alignment" not in getattr(forecaster.model, "stages", ()):
-        raise InvalidOption("forecaster", forecaster.name, "a PreDiff, which knowledge control is for")
+        raise InvalidOption("forecaster", forecaster.name, "a PreDiff at rest; no network knows where frames move")
     model = copy.deepcopy(forecaster.model)
     own: dict[str, Any] = {"functional": functional, "name": name}
     if network is not None:

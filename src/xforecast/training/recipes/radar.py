@@ -115,7 +115,6 @@ def _earthformer(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], co
     torch.manual_seed(options.seed)
     config = EarthformerConfig.from_dict({**shape, **recipe["earthformer"]["network"]})
     network = Moving(MovingConfig("Earthformer", config, **recipe["earthformer"]["moving"]))
-    nn.init.zeros_(network.network.head.projection.weight)  # begins as an extrapolation
     pairs = _crops(recipe["data"], spec, sequences, recipe["earthformer"]["pairs"])
     return optimise(network, pairs, None, torch.ones(1), options, **course)
 
