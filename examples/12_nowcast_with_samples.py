@@ -4,7 +4,7 @@ Nowcast rain with samples
 
 You will learn
 
-- how to draw several futures of a radar sequence, each as sharp as rain;
+- how to draw several futures of a radar sequence;
 - what they say that one forecast cannot: chances, by place and lead;
 - how to score them against an extrapolation of the same data.
 """
@@ -42,7 +42,8 @@ fc = rain.earthformer.forecast("prediff-radar", init=init, samples=8, steps=10).
 plot.maps(fc, leads=["15min", "30min", "1h"], observed=rain, samples=2, coastlines=False)
 
 # %%
-# The mean of the samples is smooth where they disagree; a single sample never is.
+# The mean of the samples is smooth where they disagree; a single sample has more detail, though less than rain: the
+# network is small and was trained on a laptop.
 #
 # Chances
 # -------

@@ -113,6 +113,8 @@ IN_PACKAGE = {
     # name -> whether a Dataset that fits it gets it without naming it
     "earthformer-enso": True,
     "earthformer-enso-1981": False,
+    "prediff-radar": True,
+    "earthformer-radar": False,
 }
 PUBLISHED = {
     "earthformer-sevir-official": Published(

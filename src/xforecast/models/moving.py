@@ -156,7 +156,7 @@ class Moving(nn.Module):
         super().__init__()
         from xforecast.models import build
 
-        self.config = config
+        self._config = config
         self.network: Any = build(config.model, config.config)
         self.fading = Fading(config.horizon) if config.start == "fading" else None
         self.detail = nn.Parameter(torch.zeros(config.horizon)) if config.start == "detail" else None
@@ -169,6 +169,11 @@ class Moving(nn.Module):
         if name == "encode_context" and hasattr(self.network, name):
             return self._encode_moving
         return super().__getattr__(name)
+
+    @property
+    def config(self) -> MovingConfig:
+        """Its configuration, with what the model's own has learnt from data."""
+        return replace(self._config, config=self.network.config)
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def prediff_config(network: Recipe, spec: DataSpec) -> PreDiffConfig:
 MODELS = {"earthformer": _earthformer, "prediff": _prediff}
 KINDS = {
     "Earthformer": "one expectation, which is smoother than rain is, the more so the farther ahead",
-    "PreDiff": "as many samples as are asked for, each as sharp as rain",
+    "PreDiff": "as many samples as are asked for, which differ as the hour may go",
 }
 
 

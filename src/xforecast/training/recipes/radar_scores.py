@@ -127,7 +127,7 @@ def _scores(values: np.ndarray, observed: np.ndarray, options: Recipe) -> dict[s
         scores[f"CSI {threshold:g}"] = skill.csi(forecast, truth, threshold, dim=over)
         window = options["neighbourhood"]
         scores[f"FSS {threshold:g}"] = skill.fss(forecast, truth, threshold, window, dim="init")
-    scores["mean rate"] = forecast.mean(("init", "sample", "y", "x"))
+    scores["bias"] = forecast.mean(("init", "sample", "y", "x")) / truth.mean(over)
     return {name: [round(float(value), 4) for value in score.values] for name, score in scores.items()}
 
 
