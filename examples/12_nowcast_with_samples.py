@@ -64,14 +64,16 @@ for lead, low, high, seen in zip(area.lead.values, area.min("sample").values, ar
 # %%
 # Scores
 # ------
-# The CRPS takes all samples; of a single forecast it is the absolute error. Persistence is the last frame again and
-# again.
+# The CRPS takes all samples; of a single forecast it is the absolute error. Beside the samples stand ``earthformer-radar``,
+# which gives one answer, and persistence, the last frame again and again.
 
+one = rain.earthformer.forecast("earthformer-radar", init=init).rain_rate
 last = rain.sel(time=init, drop=True)
 persistence = xr.zeros_like(fc.isel(sample=[0])) + last
 plot.skill_by_lead(
     {
         "samples": skill.crps(fc, rain, dim=["y", "x"]),
+        "one answer": skill.crps(one, rain, dim=["y", "x"]),
         "persistence": skill.crps(persistence, rain, dim=["y", "x"]),
     }
 )
@@ -82,6 +84,7 @@ plot.skill_by_lead(
 plot.skill_by_lead(
     {
         "mean of the samples": skill.csi(fc.mean("sample"), rain, 0.5, dim=["y", "x"]),
+        "one answer": skill.csi(one.isel(sample=0), rain, 0.5, dim=["y", "x"]),
         "persistence": skill.csi(persistence.isel(sample=0), rain, 0.5, dim=["y", "x"]),
     }
 )

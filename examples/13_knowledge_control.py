@@ -43,7 +43,7 @@ print(f"area mean {usual:.2f} mm/h, standard deviation {deviation:.2f} mm/h")
 # all five, so that only the knowledge differs. A target below zero is out of reach, and the forecast would say so; the
 # lowest is kept at a tenth of what is usual. Warnings are caught and printed.
 
-options = {"init": init, "samples": 2, "steps": 10}
+options = {"init": init, "samples": 2, "steps": 8}
 forecasts = {}
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always", XForecastWarning)
