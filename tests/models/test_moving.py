@@ -59,18 +59,18 @@ def prediff(start: str = "none") -> Moving:
 @given(st.floats(-3, 3), st.floats(-3, 3))
 def test_a_steady_motion_is_found(along_y, along_x):
     found = estimate_motion(drifting((along_y, along_x), 5)[..., 0])
-    assert found.mean((0, 2, 3)).numpy() == pytest.approx([along_y, along_x], abs=0.1)
+    assert found.mean((0, 2, 3)).numpy() == pytest.approx([along_y, along_x], abs=0.02)
 
 
 def test_a_turning_field_moves_differently_at_each_place():
-    size, angle = 64, 0.04
+    size, angle = 192, 0.015
     y, x = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing="ij")
     y, x = y - size / 2, x - size / 2
     turned = [texture(np.cos(a) * y - np.sin(a) * x, np.sin(a) * y + np.cos(a) * x) for a in angle * np.arange(5)]
     found = estimate_motion(torch.stack(turned)[None])[0]
     truth = torch.stack([-angle * x, angle * y]) * -1
-    middle = (slice(None), slice(12, -12), slice(12, -12))
-    assert (found - truth)[middle].abs().mean() < 0.25 * truth[middle].abs().mean()
+    middle = (slice(None), slice(32, -32), slice(32, -32))
+    assert (found - truth)[middle].abs().mean() < 0.35 * truth[middle].abs().mean()
 
 
 def test_nothing_to_be_seen_does_not_move():

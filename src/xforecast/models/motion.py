@@ -13,18 +13,18 @@ SCALES = (8, 4, 2, 1)
 """Sides of the squares that are averaged, from coarse to fine."""
 LEAST_SIZE = 8
 """Squares on a side that motion is still estimated from."""
-ROUNDS = {"whole": 8, "local": 3}
+ROUNDS = {"whole": 5, "local": 3}
 """Corrections of one motion for the whole field, and of one for each place, at every scale."""
-REACH = 16.0
+REACH = 24.0
 """Cells over which the motion is taken as one: the standard deviation of a normal weight."""
-CAUTION = 0.1
-"""Share of the mean evidence that every place needs to depart from what is known of it."""
+CAUTION = 0.3
+"""Weight of the motion of the whole field, in shares of the mean evidence of a place."""
 
 
 def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
     """Steady motion that explains a sequence best, from its gradients (Lucas and Kanade 1981), from coarse to fine.
 
-    Where nothing is to be seen, it is the motion of the rest. Values are expected to be of the order of one.
+    Where little is to be seen, it is near the motion of the whole. Values are expected to be of the order of one.
 
     Parameters
     ----------
@@ -52,41 +52,45 @@ def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
 def _from_coarse_to_fine(frames: torch.Tensor) -> torch.Tensor:
     size = tuple(frames.shape[2:])
     scales = [scale for scale in SCALES if min(size) // scale >= LEAST_SIZE] or [1]
-    motion = frames.new_zeros(len(frames), 2, *size)
-    for number, scale in enumerate(scales):
+    motion, whole = frames.new_zeros(len(frames), 2, *size), frames.new_zeros(len(frames), 2, 1, 1)
+    for scale in scales:
         seen = nn.functional.avg_pool2d(frames, scale)
-        found = nn.functional.interpolate(motion / scale, tuple(seen.shape[2:]), mode="bilinear", align_corners=False)
-        for _ in range(0 if number else ROUNDS["whole"]):
-            found = found + _correction(seen, found, None)
+        fine = tuple(seen.shape[2:])
+        for _ in range(ROUNDS["whole"]):
+            steady = (whole / scale).expand(-1, -1, *fine)
+            evidence, pull = (part.mean((2, 3), keepdim=True) for part in _evidence(seen, steady))
+            whole = whole + scale * _correction(evidence, pull)
+        found = nn.functional.interpolate(motion / scale, fine, mode="bilinear", align_corners=False)
         for _ in range(ROUNDS["local"]):
-            found = found + _correction(seen, found, REACH / scale)
+            evidence, pull = (_smoothed(part, REACH / scale) for part in _evidence(seen, found))
+            weight = CAUTION * evidence[:, :2].mean((1, 2, 3), keepdim=True)
+            evidence = evidence + weight * evidence.new_tensor([1.0, 1.0, 0.0])[:, None, None]
+            found = found + _correction(evidence, pull + weight * (found - whole / scale))
         motion = scale * nn.functional.interpolate(found, size, mode="bilinear", align_corners=False)
     return motion
 
 
-def _correction(frames: torch.Tensor, motion: torch.Tensor, reach: float | None) -> torch.Tensor:
-    """A step of least squares towards the motion that takes frames to the next; of all at once without reach."""
+def _evidence(frames: torch.Tensor, motion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums over all frames, at each place, for least squares of what takes each frame to the next.
+
+    Products of the slopes (yy, xx, yx), and of slopes and what the motion leaves unexplained (y, x), channels first.
+    """
     before, after = frames[:, :-1], frames[:, 1:]
-    pairs = before.shape[1]
-    there = motion[:, None].expand(-1, pairs, -1, -1, -1)
-    within = inside(there)
+    there = motion[:, None].expand(-1, before.shape[1], -1, -1, -1)
     after = warp(after[..., None], there, mode="bilinear")[..., 0]
-    slopes = torch.stack([_slope((before + after) / 2, axis) for axis in (2, 3)], dim=2)
-    error = within * (after - before)
-    products = [slopes[:, :, 0] ** 2, slopes[:, :, 1] ** 2, slopes[:, :, 0] * slopes[:, :, 1]]
-    evidence = torch.stack([(within * product).sum(1) for product in products], dim=1)
-    pull = (error[:, :, None] * slopes).sum(1)
-    if reach is None:
-        evidence, pull = (part.mean((2, 3), keepdim=True) for part in (evidence, pull))
-    else:
-        evidence, pull = _smoothed(evidence, reach), _smoothed(pull, reach)
-    floor = CAUTION * evidence[:, :2].mean((1, 2, 3)) if reach is not None else 0.0 * evidence[:, 0, 0, 0]
+    y, x = (_slope((before + after) / 2, axis) for axis in (2, 3))
+    error, within = after - before, inside(there)
+    sums = [(within * product).sum(1) for product in (y * y, x * x, y * x, y * error, x * error)]
+    return torch.stack(sums[:3], dim=1), torch.stack(sums[3:], dim=1)
+
+
+def _correction(evidence: torch.Tensor, pull: torch.Tensor) -> torch.Tensor:
+    """The step of least squares, at most a cell along each axis: gradients tell no more."""
     yy, xx, yx = evidence.unbind(1)
-    floor = floor[:, None, None] + torch.finfo(frames.dtype).eps
-    yy, xx = yy + floor, xx + floor
-    found = torch.stack([yx * pull[:, 1] - xx * pull[:, 0], yx * pull[:, 0] - yy * pull[:, 1]], dim=1)
-    step = found / (yy * xx - yx**2).clamp(min=torch.finfo(frames.dtype).tiny)[:, None]
-    return step.clamp(-1, 1)  # gradients tell no more
+    least = torch.finfo(evidence.dtype)
+    yy, xx = yy + least.eps, xx + least.eps
+    step = torch.stack([yx * pull[:, 1] - xx * pull[:, 0], yx * pull[:, 0] - yy * pull[:, 1]], dim=1)
+    return (step / (yy * xx - yx**2).clamp(min=least.tiny)[:, None]).clamp(-1, 1)
 
 
 def _slope(values: torch.Tensor, axis: int) -> torch.Tensor:
