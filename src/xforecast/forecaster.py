@@ -678,7 +678,7 @@ class _Runs:
 
     def _whole(self, run, histories: torch.Tensor):
         """The model on whole fields, in windows where they are larger than it takes."""
-        if getattr(self.model, "any_grid", False) or tuple(histories.shape[2:4]) == self.window:
+        if getattr(self.model, "any_grid", False):
             return run(histories)
         return tiled(run, histories, self.window)
 

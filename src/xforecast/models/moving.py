@@ -228,6 +228,15 @@ class Moving(nn.Module):
         """Forecasts in moving coordinates, where the rain will be; the inverse of `targets`. Differentiable."""
         return warp(y, displacements(motion, -y.shape[1]))
 
+    def moved(
+        self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Histories and targets in moving coordinates, and the motion; nothing is known where the weight is zero."""
+        motion = self.motion(x)
+        if weight is not None:
+            y = torch.where(weight == 0, torch.nan, y)
+        return self.gathered(x, motion), self.targets(y, motion), motion
+
     # ---------------------------------------------------------------- the contract of models
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -236,11 +245,10 @@ class Moving(nn.Module):
         return self.scattered(self._forecast(self.gathered(x, motion)), motion)
 
     def _forecast(self, moving: torch.Tensor) -> torch.Tensor:
-        window = self.config.frame_grid if hasattr(self.config.config, "grid") else tuple(moving.shape[2:4])
-        if getattr(self.network, "any_grid", False) or tuple(moving.shape[2:4]) == window:
+        if getattr(self.network, "any_grid", False) or not hasattr(self.network.config, "grid"):
             found = self.network(moving)
         else:
-            found = tiled(self.network, moving, window)  # type: ignore[arg-type]
+            found = tiled(self.network, moving, self._config.frame_grid)
         return self._start(moving, found.shape[-1]) + found
 
     def _start(self, moving: torch.Tensor, channels: int) -> torch.Tensor | float:
@@ -250,7 +258,7 @@ class Moving(nn.Module):
             return self.fading(last[:, 0])
         if self.detail is not None:
             return self.detail[:, None, None, None] * self._lost(last)
-        return last if self.config.start == "last" else 0.0
+        return last if self._config.start == "last" else 0.0
 
     def _lost(self, frames: torch.Tensor) -> torch.Tensor:
         """Detail of frames that the model cannot hold."""
@@ -293,14 +301,10 @@ class Moving(nn.Module):
         weight : Tensor, optional
             Broadcasts against `y`. Where it is zero `y` may be missing (NaN).
         """
-        motion = self.motion(x)
-        moving = self.gathered(x, motion)
-        if weight is not None:
-            y = torch.where(weight.expand_as(y) == 0, torch.nan, y)
-        y = self.targets(y, motion)
+        moving, y, motion = self.moved(x, y, weight)
         known = y.isfinite()
         y = torch.where(known, y, 0.0)
-        weights = known * (self.config.emphasis * y).exp()
+        weights = known * (self._config.emphasis * y).exp()
         if weight is not None:
             weights = weights * warp(
                 weight.to(y.dtype).expand_as(y), displacements(motion, y.shape[1]), mode="bilinear"

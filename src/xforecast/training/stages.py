@@ -119,9 +119,8 @@ class MovedPairs(Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = (part[None] for part in self.pairs[index])
-        y = torch.where(self.weight == 0, torch.nan, y)
-        motion = self.moving.motion(x)
-        return self.moving.gathered(x, motion)[0], self.moving.targets(y, motion)[0]
+        moved, target, _ = self.moving.moved(x, y, self.weight)
+        return moved[0], target[0]
 
 
 def _stage(
