@@ -133,6 +133,20 @@ def test_early_stopping_keeps_the_best_weights(wave, tmp_path):
     assert 2 < len(rows) < 31
 
 
+@pytest.mark.parametrize("average", [None, 0.5])
+def test_the_last_weights_are_judged_where_the_end_falls_within_a_pass(wave, tmp_path, average):
+    options = {"batch_size": 8, "learning_rate": 1e-3, "valid": 0.2, "average": average, "progress": False}
+    trained = xf.fit(wave, small(), steps=17, folder=tmp_path, **options)
+    rows = [row.split(",") for row in (tmp_path / "member-0" / "log" / "metrics.csv").read_text().splitlines()[1:]]
+    assert rows[-1][1] == "17"
+    losses = [float(row[3]) for row in rows]
+    assert losses[-1] == min(losses)  # else this says nothing of which weights are kept
+    last = torch.load(tmp_path / "member-0" / "last.ckpt", weights_only=True)["state_dict"]
+    for key, value in trained.model.state_dict().items():
+        torch.testing.assert_close(value, last["model." + key])
+    assert len(losses) == -(-17 // int(rows[0][1]))
+
+
 def test_a_loss_that_is_not_finite_stops_with_advice(wave):
     with pytest.raises(TrainingError, match="smaller learning_rate"):
         xf.fit(wave, Slope(start=float("inf")), history=4, horizon=2, steps=5, progress=False)

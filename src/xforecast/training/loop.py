@@ -86,6 +86,11 @@ class _Learner(lightning.LightningModule):
             )
         return loss
 
+    def on_train_batch_end(self, outputs, batch, index):
+        # Lightning validates at the end of a pass, or when it is told to stop: the last weights too are to be judged.
+        if self.global_step >= self.total:
+            self.trainer.should_stop = True
+
     def on_validation_start(self):
         # A loss that draws at random draws the same each time, so that validations can be compared.
         torch.manual_seed(self.options.seed)
