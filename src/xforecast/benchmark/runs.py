@@ -207,7 +207,8 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
     config = _config(options, shape)
     training = {**_stored()["training"], "seed": seed, **experiment.options}
     if _learns(options):
-        training["steps"] = _affordable(config, shape, training["batch_size"], minutes, device)
+        steps = _affordable(config, shape, training["batch_size"], minutes, device)
+        training["steps"] = min(steps, experiment.longest or steps)
     else:
         training["valid"] = None  # a closed form has no best step to choose
     made = fit(

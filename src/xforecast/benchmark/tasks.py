@@ -44,6 +44,8 @@ class Experiment:
         From a forecast to the scores by column.
     crop : mapping
         Positions of the cells that networks see, where not every network can take all of them.
+    longest : int, optional
+        The most steps of training, where a short record is learnt by heart in more.
     """
 
     train: xr.Dataset
@@ -52,6 +54,7 @@ class Experiment:
     options: Mapping[str, Any]
     score: Callable[[xr.Dataset], Scores]
     crop: Mapping[Any, slice] = field(default_factory=dict)
+    longest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def _enso(file: Path) -> Experiment:
 
     options = {"history": 12, "horizon": 18, "valid": slice("1972", "1981"), "base": ENSO_BASE, "calendar": ["annual"]}
     starts = slice(str(int(ENSO_TARGETS.start) - 2), ENSO_TARGETS.stop)
-    return Experiment(tropics.sel({time: ENSO_TRAINING}), ds[[name]], starts, options, score, crop=crop)
+    return Experiment(tropics.sel({time: ENSO_TRAINING}), ds[[name]], starts, options, score, crop=crop, longest=450)
 
 
 # ------------------------------------------------------------------ radar
