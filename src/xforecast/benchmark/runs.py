@@ -21,7 +21,7 @@ from xforecast.benchmark.tasks import TASKS, Experiment
 from xforecast.errors import InvalidOption
 from xforecast.find import find_axis
 from xforecast.forecaster import CONFIG_FILE, Forecaster
-from xforecast.models import build, config_class, count_parameters, find_config, find_model, presets
+from xforecast.models import build, configure, count_parameters, find_config, find_model, learns, presets
 from xforecast.models.cost import macs
 from xforecast.models.protocol import Config
 from xforecast.parallel import pick_device
@@ -96,7 +96,7 @@ def run(
     rows = _rows(task)
     experiment = TASKS[task].load(Path(data))
     found = {}
-    for name in _chosen(rows, models, place):
+    for name in _chosen(rows, models, place, experiment):
         options = rows.get(name) or ({"model": known} if (known := find_model(name)) else {"forecaster": name})
         forecaster = _forecaster(name, options, experiment, place, minutes, seed, device, progress)
         found[name] = _scored(name, forecaster, options, experiment, place, seed, device)
@@ -160,7 +160,7 @@ def _stored() -> dict[str, Any]:
     return tomllib.loads((files("xforecast.benchmark") / "rows.toml").read_text())
 
 
-def _chosen(rows: Mapping[str, Mapping], models: Sequence[str] | str | None, place: Path) -> list[str]:
+def _chosen(rows: Mapping[str, Mapping], models, place: Path, experiment: Experiment) -> list[str]:
     if models == "all":
         return list(rows)
     if models is not None:
@@ -169,7 +169,7 @@ def _chosen(rows: Mapping[str, Mapping], models: Sequence[str] | str | None, pla
         if unknown:
             raise InvalidOption("models", unknown, f"rows among {', '.join(rows)}, models or forecasters")
         return wanted
-    return [name for name, options in rows.items() if not _learns(options) or _place(place, name).exists()]
+    return [name for name, options in rows.items() if _place(place, name).exists() or not _learns(options, experiment)]
 
 
 def _is_forecaster(name: str) -> bool:
@@ -182,10 +182,9 @@ def _is_forecaster(name: str) -> bool:
     return True
 
 
-def _learns(options: Mapping[str, Any]) -> bool:
+def _learns(options: Mapping[str, Any], experiment: Experiment) -> bool:
     """Whether a row is a network that has to be trained by gradient."""
-    closed = ("Climatology", "DampedPersistence", "Extrapolation", "LinearInverseModel", "Persistence", "STEPS")
-    return "forecaster" not in options and options.get("model") not in closed
+    return "forecaster" not in options and learns(_on_no_device(_config(options, _shape(experiment, networks=True))))
 
 
 def _place(place: Path, name: str) -> Path:
@@ -202,26 +201,30 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
     file = _place(place, name)
     if file.exists():
         return Forecaster.load(file.parent)
-    train = experiment.train.isel(experiment.crop) if _learns(options) else experiment.train
-    shape = _shape(experiment, train)
+    learnt = _learns(options, experiment)
+    shape = _shape(experiment, networks=learnt)
     config = _config(options, shape)
     training = {**_stored()["training"], "seed": seed, **experiment.options}
-    if _learns(options):
+    if learnt:
         steps = _affordable(config, shape, training["batch_size"], minutes, device)
         training["steps"] = min(steps, experiment.longest or steps)
     else:
         training["valid"] = None  # a closed form has no best step to choose
     made = fit(
-        train, config, name=name, folder=place / "training" / file.parent.name, resume=True, device=device,
-        progress=progress, **training,
+        _training_data(experiment, learnt), config, name=name, folder=place / "training" / file.parent.name,
+        resume=True, device=device, progress=progress, **training,
     )  # fmt: skip
     made.save(file.parent)
     return made
 
 
-def _shape(experiment: Experiment, train: xr.Dataset) -> dict[str, Any]:
+def _training_data(experiment: Experiment, networks: bool) -> xr.Dataset:
+    return experiment.train.isel(experiment.crop) if networks else experiment.train
+
+
+def _shape(experiment: Experiment, networks: bool) -> dict[str, Any]:
     """Lengths, grid and channels of the data, by the names that configurations have for them."""
-    field = next(iter(train.data_vars.values()))
+    field = next(iter(_training_data(experiment, networks).data_vars.values()))
     return {
         **{key: experiment.options[key] for key in ("history", "horizon")},
         "grid": tuple(field.sizes[find_axis(field, axis)] for axis in ("y", "x")),
@@ -233,12 +236,8 @@ def _shape(experiment: Experiment, train: xr.Dataset) -> dict[str, Any]:
 def _config(options: Mapping[str, Any], shape: Mapping[str, Any]) -> Config:
     if "preset" in options:
         return getattr(presets, options["preset"])()
-    kind: Any = config_class(options["model"])
-    if hasattr(kind, "of_size") and set(options) <= {"model", "samples"}:
-        size = {key: shape[key] for key in ("history", "horizon", "grid")}
-        return kind.of_size(**size, channels=shape["input_channels"])
-    accepted = {key: value for key, value in shape.items() if key in kind.__dataclass_fields__}
-    return kind.from_dict({**accepted, **{k: v for k, v in options.items() if k not in ("model", "samples")}})
+    other = {key: value for key, value in options.items() if key not in ("model", "samples")}
+    return configure(options["model"], shape, other)
 
 
 def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minutes: float, device: str) -> int:

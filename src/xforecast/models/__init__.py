@@ -115,12 +115,14 @@ __all__ = [
     "build",
     "compat",
     "config_class",
+    "configure",
     "cost",
     "count_parameters",
     "describe",
     "describe_cuboids",
     "find_config",
     "find_model",
+    "learns",
     "presets",
     "protocol",
     "register",
@@ -248,6 +250,39 @@ def config_class(model: str) -> type[Config]:
     return MODELS[model][1]
 
 
+def configure(model: str, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of a model for data of some shape.
+
+    Parameters
+    ----------
+    model : str
+        A name in `MODELS`.
+    shape : mapping
+        ``history``, ``horizon``, ``grid``, ``input_channels``, ``output_channels`` and what else the data decide; a
+        configuration takes those that are fields of it.
+    options : mapping, optional
+        Other fields. What is not given is the model's default, or, for a model that has sizes to choose from, the
+        size that goes with the grid.
+
+    Raises
+    ------
+    InvalidOption
+        For an unknown name or fields that cannot work.
+
+    Examples
+    --------
+    >>> shape = {"history": 4, "horizon": 3, "grid": (16, 24), "input_channels": 2, "output_channels": 1}
+    >>> configure("ConvLSTM", shape, {"channels": [8, 16]}).grid
+    (16, 24)
+    """
+    kind: Any = config_class(model)
+    if hasattr(kind, "of_size") and not options:
+        size = {key: shape[key] for key in ("history", "horizon", "grid")}
+        return kind.of_size(**size, channels=shape["input_channels"])
+    fields = kind.__dataclass_fields__
+    return kind.from_dict({**{key: value for key, value in shape.items() if key in fields}, **(options or {})})
+
+
 def build(model: str, config: Config | Mapping[str, Any]) -> nn.Module:
     """Build a model with fresh weights from its name and its configuration, or the dictionary of it.
 
@@ -267,6 +302,17 @@ def build(model: str, config: Config | Mapping[str, Any]) -> nn.Module:
     if not isinstance(config, wanted):
         raise InvalidOption("config", type(config).__name__, f"{wanted.__name__} for {model}")
     return MODELS[model][0](config)
+
+
+def learns(model: nn.Module) -> bool:
+    """Whether a model is trained by gradient: not one in closed form, nor one without weights.
+
+    Examples
+    --------
+    >>> learns(Persistence(PersistenceConfig(horizon=3)))
+    False
+    """
+    return not hasattr(model, "fit_series") and any(weight.requires_grad for weight in model.parameters())
 
 
 def describe(model: nn.Module) -> dict[str, Any]:

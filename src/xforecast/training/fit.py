@@ -18,7 +18,7 @@ from torch import nn
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption, TrainingError, require
 from xforecast.forecaster import Forecaster
-from xforecast.models import MODELS, Ensemble, build, config_class, describe, find_config, find_model
+from xforecast.models import MODELS, Ensemble, build, config_class, configure, describe, find_config, find_model, learns
 from xforecast.models.protocol import Config
 from xforecast.spec import DataSpec
 from xforecast.training.data import (
@@ -218,25 +218,27 @@ def _network(model: Any, spec: DataSpec, *, fresh: bool) -> nn.Module:
         if name is None:
             raise InvalidOption("model", type(model).__name__, f"a configuration of {', '.join(MODELS)}")
         if hasattr(model, "fitted"):
-            return build(name, model.fitted(**_lengths_and_grid(spec)))
-        return build(name, dataclasses.replace(model, **_shape_fields(type(model), spec)))
+            _check_alike(spec)
+            size = {"history": spec.history, "horizon": spec.horizon, "grid": spec.grid.shape}
+            return build(name, model.fitted(**size, channels=spec.channels))
+        fields = {field.name for field in dataclasses.fields(model)}
+        decided = {key: value for key, value in _shape(spec).items() if key in fields}
+        return build(name, dataclasses.replace(model, **decided))
     name = find_model(model)
     if name is None:
         raise InvalidOption("model", model, f"one of {', '.join(MODELS)}, a configuration or a module")
-    config = config_class(name)
-    if hasattr(config, "of_size"):
-        return build(name, config.of_size(**_lengths_and_grid(spec)))
-    return build(name, config(**_shape_fields(config, spec)))
+    if hasattr(config_class(name), "of_size"):
+        _check_alike(spec)
+    return build(name, configure(name, _shape(spec)))
 
 
-def _lengths_and_grid(spec: DataSpec) -> dict[str, Any]:
+def _check_alike(spec: DataSpec) -> None:
     """For a model that forecasts all that it sees."""
     if spec.channels != len(spec.targets):
         raise InvalidOption(
             "variables, calendar", f"{spec.channels} channels in, {len(spec.targets)} out", "as many out as in for a "
             "model that encodes both alike", "leave calendar= and targets= out",
         )  # fmt: skip
-    return {"history": spec.history, "horizon": spec.horizon, "grid": spec.grid.shape, "channels": spec.channels}
 
 
 def _train_whole(network: nn.Module, data, valid_data, weight: torch.Tensor, options: TrainingOptions, course) -> None:
@@ -245,7 +247,7 @@ def _train_whole(network: nn.Module, data, valid_data, weight: torch.Tensor, opt
         series = torch.from_numpy(data.regular_series())
         network.fit_series(series, weight[0, 0])  # type: ignore[operator]
         return
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+    if not learns(network):
         return
     require("lightning", extra="train", purpose="training")
     from xforecast.training.loop import train
@@ -271,8 +273,8 @@ def _without_normalisation(spec: DataSpec) -> DataSpec:
     )
 
 
-def _shape_fields(config: type, spec: DataSpec) -> dict[str, Any]:
-    """Those fields of a configuration that the data decide."""
+def _shape(spec: DataSpec) -> dict[str, Any]:
+    """What the data decide, by the names that configurations have for it."""
     decided: dict[str, Any] = {
         "history": spec.history,
         "horizon": spec.horizon,
@@ -284,7 +286,7 @@ def _shape_fields(config: type, spec: DataSpec) -> dict[str, Any]:
         decided["minutes"] = spec.step.seconds / 60
     if spec.grid.kind == "projected" and spec.grid.x is not None and len(spec.grid.x) > 1:
         decided["kilometres"] = abs(spec.grid.x[1] - spec.grid.x[0]) / 1000
-    return {field.name: decided[field.name] for field in dataclasses.fields(config) if field.name in decided}
+    return decided
 
 
 def _checked(model: nn.Module, spec: DataSpec) -> nn.Module:
