@@ -13,7 +13,7 @@ from xforecast import benchmark, datasets, skill
 from xforecast.benchmark import runs
 from xforecast.benchmark.tasks import TASKS, Experiment, Task
 from xforecast.cli import main
-from xforecast.errors import InvalidOption
+from xforecast.errors import InvalidOption, MissingExtra
 
 ROWS = {
     "persistence": {"model": "Persistence"},
@@ -53,6 +53,14 @@ def test_by_default_what_needs_no_training(task, tmp_path):
     table = benchmark.run(task, tmp_path, tmp_path)
     assert list(table.frame.index) == ["persistence"]
     assert {"blobs.md", "blobs.csv", "blobs.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_a_row_whose_package_is_missing_is_left_out_or_refused_at_once(task, tmp_path, monkeypatch):
+    monkeypatch.setitem(ROWS, "STEPS", {"model": "STEPS", "extra": "no_such_package"})
+    assert list(benchmark.run(task, tmp_path, tmp_path).frame.index) == ["persistence"]
+    with pytest.raises(MissingExtra, match=r"xforecast\[no_such_package\]"):
+        benchmark.run(task, tmp_path, tmp_path, models="all", progress=False)
+    assert not (tmp_path / "blobs" / "training" / "unet").exists()
 
 
 def test_networks_are_trained_once_and_scored_once(task, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ import xarray as xr
 
 from xforecast.benchmark.table import Table
 from xforecast.benchmark.tasks import TASKS, Experiment
-from xforecast.errors import InvalidOption
+from xforecast.errors import InvalidOption, MissingExtra, require
 from xforecast.find import find_axis
 from xforecast.forecaster import CONFIG_FILE, Forecaster
 from xforecast.models import build, configure, count_parameters, find_config, find_model, learns, presets
@@ -162,14 +162,31 @@ def _stored() -> dict[str, Any]:
 
 def _chosen(rows: Mapping[str, Mapping], models, place: Path, experiment: Experiment) -> list[str]:
     if models == "all":
-        return list(rows)
-    if models is not None:
+        wanted = list(rows)
+    elif models is None:
+        ready = [name for name, options in rows.items() if _installed(name, options)]
+        return [name for name in ready if _place(place, name).exists() or not _learns(rows[name], experiment)]
+    else:
         wanted = [models] if isinstance(models, str) else list(models)
         unknown = [name for name in wanted if name not in rows and not find_model(name) and not _is_forecaster(name)]
         if unknown:
             raise InvalidOption("models", unknown, f"rows among {', '.join(rows)}, models or forecasters")
-        return wanted
-    return [name for name, options in rows.items() if _place(place, name).exists() or not _learns(options, experiment)]
+    for name in wanted:  # before hours of training, not after
+        _require(name, rows.get(name, {}))
+    return wanted
+
+
+def _require(name: str, options: Mapping[str, Any]) -> None:
+    if "extra" in options:
+        require(options["extra"], extra=options["extra"], purpose=name)
+
+
+def _installed(name: str, options: Mapping[str, Any]) -> bool:
+    try:
+        _require(name, options)
+    except MissingExtra:
+        return False
+    return True
 
 
 def _is_forecaster(name: str) -> bool:
@@ -236,7 +253,7 @@ def _shape(experiment: Experiment, networks: bool) -> dict[str, Any]:
 def _config(options: Mapping[str, Any], shape: Mapping[str, Any]) -> Config:
     if "preset" in options:
         return getattr(presets, options["preset"])()
-    other = {key: value for key, value in options.items() if key not in ("model", "samples")}
+    other = {key: value for key, value in options.items() if key not in ("model", "samples", "extra")}
     return configure(options["model"], shape, other)
 
 
