@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -21,7 +22,7 @@ import torch
 import xarray as xr
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors
 from scipy.ndimage import distance_transform_edt
 
 from xforecast import parallel
@@ -29,7 +30,7 @@ from xforecast._version import __version__
 from xforecast.conform import Conformed, conform
 from xforecast.errors import CheckpointError, InvalidOption, XForecastWarning
 from xforecast.models import MODELS, build, describe
-from xforecast.models.guidance import InPhysicalUnits
+from xforecast.models.guidance import InPhysicalUnits, check_constraint
 from xforecast.models.protocol import draws_samples, load_strictly
 from xforecast.models.tiling import Tiles, tiled
 from xforecast.progress import track
@@ -226,7 +227,8 @@ class Forecaster:
         history = "\n".join(filter(None, [call, str(ds.attrs.get("history", ""))]))
         own = getattr(self.model, "default_sampling", {})
         stated = {**own, **{key: options[key] for key in (*DIFFUSION_OPTIONS, "climatology") if options.get(key)}}
-        sampling = {key: str(value)[:LONGEST_NOTE] for key, value in stated.items()}
+        addresses = re.compile(r" at 0x[0-9a-f]+")  # of functions, which mean nothing elsewhere
+        sampling = {key: addresses.sub("", str(value))[:LONGEST_NOTE] for key, value in stated.items()}
         return forecast.assign_attrs(
             Conventions=CONVENTIONS,
             source=f"{self.card.get('title', self.name)}, forecast by xforecast {__version__}",
@@ -317,6 +319,10 @@ class Forecaster:
         size = (
             self._batch_size(batch_size, runs.device) if batch_size == "auto" else _positive("batch_size", batch_size)
         )
+        if constraint is not None:
+            history = network_in[runs.rows[:size]].to(runs.device)
+            frames = (self.spec.horizon, *x.shape[2:4], len(self.spec.targets))
+            check_constraint(sampling["constraint"], history, frames)
         found = runs.all(size, progress, self.name).numpy()
         found = found.reshape(len(x), -1, *found.shape[1:])[:, :, : self._horizon(horizon)]
         values = restore(found, x, self.spec)
@@ -355,8 +361,12 @@ class Forecaster:
             worst = np.unravel_index(np.argmax(np.where(far, after, 0)), after.shape)
             warnings.warn(
                 f"constraint: {far.sum()} of {far.size} samples do not reach it; the farthest has a residual of "
-                f"{after[worst]:.3g}, and {before[worst]:.3g} without guidance -> see constraint_residual; the target "
-                "may be out of reach, or ask for more steps or strength",
+                f"{after[worst]:.3g}, and {before[worst]:.3g} without guidance -> see constraint_residual; "
+                + (
+                    "they are farther than without, do not use them; the target is out of reach or steps are too few"
+                    if after[worst] > before[worst]
+                    else "the target may be out of reach, or ask for more steps or strength"
+                ),
                 XForecastWarning,
                 stacklevel=2,
             )
@@ -414,9 +424,10 @@ class Forecaster:
         for option, value in sampling.items():
             if option not in (*DIFFUSION_OPTIONS, *accepted):
                 known = [*inspect.signature(self.forecast).parameters][1:-1]
-                close = difflib.get_close_matches(option, [*known, *DIFFUSION_OPTIONS], 1)
+                known = list(dict.fromkeys([*known, *DIFFUSION_OPTIONS, *accepted]))
+                close = difflib.get_close_matches(option, known, 1)
                 remedy = f"did you mean {close[0]!r}?" if close else f"leave {option}= out"
-                raise InvalidOption(option, value, f"an option among {', '.join([*known, *DIFFUSION_OPTIONS])}", remedy)
+                raise InvalidOption(option, value, f"an option among {', '.join(known)}", remedy)
             if value is not None and option not in accepted:
                 wanted = f"nothing: {self.name} does not sample by diffusion"
                 raise InvalidOption(option, value, wanted, f"leave {option}= out")
@@ -466,7 +477,7 @@ class Forecaster:
         }
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".xforecast-") as scratch:
             weights = Path(scratch) / WEIGHTS_FILE
-            save_file(state, weights)
+            weights.write_bytes(safetensors(state))  # with the rights that files have here
             stored["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
             (Path(scratch) / CONFIG_FILE).write_text(json.dumps(stored, indent=1) + "\n")
             folder.mkdir(exist_ok=True)

@@ -29,6 +29,8 @@ SAMPLES = 8
 THRESHOLDS = (1.0, 5.0, 20.0)
 """Rain rates of the table, in mm/h."""
 RATE = "mm h-1"
+MARGIN = 32
+"""Pixels around the part of a map that is shown: the rain that will come in."""
 
 
 def nowcast(
@@ -39,8 +41,8 @@ def nowcast(
 ) -> pd.DataFrame:
     """Draw samples of the next hour of rain, print a table, write ``nowcast.nc``, ``nowcast.png`` and ``nowcast.gif``.
 
-    Of a sample, a stretch that was observed to its end and the middle of the map are taken; of a file, the newest
-    start and the whole map.
+    Of a sample, a stretch that was observed to its end and the middle of the map are taken, with what is around it
+    where there is more; of a file, the newest start and the whole map.
 
     Parameters
     ----------
@@ -69,11 +71,14 @@ def nowcast(
     print(f"rain from {name}")
     rain = _fitted(rain, forecaster.spec)
     if not own:
-        rain = _middle(rain, forecaster.spec)
+        rain = _middle(rain, forecaster.spec, MARGIN)
     time = rain["time"].values
     past = own or len(time) < forecaster.spec.history + forecaster.spec.horizon
     init = None if past else time[-1 - forecaster.spec.horizon]
     fc = forecast(rain, forecaster, init=init, samples=None if forecaster.deterministic else SAMPLES)
+    if not own:
+        rain, fc = (_middle(data, forecaster.spec) for data in (rain, fc))
+        print(f"of the map, the middle {' x '.join(map(str, forecaster.spec.grid.shape))} pixels")
     variable = str(find_variable(rain, forecaster.spec.variables[0]))
     observed = None if past else _rates(rain[variable])
     table = nowcast_table(_rates(fc[variable]), observed)
@@ -142,7 +147,7 @@ def _rain(data: str | os.PathLike | None) -> tuple[xr.Dataset, str, bool]:
     except DataFileError:
         if data is not None:
             raise
-    return datasets.showers(), "made showers, since no radar sample is at hand", False
+    return datasets.showers(size=(192, 192)), "made showers, since no radar sample is at hand", False
 
 
 def _fitted(rain: xr.Dataset, spec: DataSpec) -> xr.Dataset:
@@ -163,17 +168,14 @@ def _fitted(rain: xr.Dataset, spec: DataSpec) -> xr.Dataset:
     return coarse.to_dataset().assign(rain[mapping].data_vars).assign_attrs(rain.attrs).load()
 
 
-def _middle(rain: xr.Dataset, spec: DataSpec) -> xr.Dataset:
-    """The middle of a map, of the size of the model's window, and told so."""
+def _middle(rain: xr.Dataset, spec: DataSpec, margin: int = 0) -> xr.Dataset:
+    """The middle of a map, of the size of the model's window and a margin."""
     name = find_variable(rain, spec.variables[0])
     if name is None:
         return rain
     dims = [find_axis(rain[name], axis) for axis in ("y", "x")]
-    wanted = {dim: size for dim, size in zip(dims, spec.grid.shape, strict=True) if dim is not None}
-    cut = middle_cells(rain.sizes, wanted)
-    if cut:
-        print(f"of the map, the middle {' x '.join(map(str, spec.grid.shape))} pixels")
-    return rain.isel(cut)
+    wanted = {dim: size + 2 * margin for dim, size in zip(dims, spec.grid.shape, strict=True) if dim is not None}
+    return rain.isel(middle_cells(rain.sizes, wanted))
 
 
 def _rates(rain: xr.DataArray) -> xr.DataArray:

@@ -250,7 +250,10 @@ class Variable:
         values = values * self.scale + self.offset
         if self.transform is None:
             return values
-        return TRANSFORMS[self.transform].inverse(values, self.transform_scale, _library(values))
+        library = _library(values)
+        values = TRANSFORMS[self.transform].inverse(values, self.transform_scale, library)
+        # A transform that is steep at its end makes any number of a small error there.
+        return values if self.valid_range is None else library.clip(values, None, self.valid_range[1])
 
     @property
     def anomaly(self) -> bool:

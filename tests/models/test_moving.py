@@ -185,6 +185,21 @@ def test_samples_are_moved_and_constraints_hold_where_the_rain_will_be():
     torch.testing.assert_close(report.unguided, (plain.mean((1, 2, 3, 4)) - 0.3).abs())
 
 
+@pytest.mark.parametrize("start", ["last", "fading"])
+def test_of_a_dry_map_nothing_is_known_to_come(start):
+    torch.manual_seed(0)
+    config = EarthformerConfig(history=3, horizon=2, grid=(16, 16), base_channels=16)
+    moving = Moving(MovingConfig("Earthformer", config, start=start)).eval()
+    torch.nn.init.normal_(moving.network.head.projection.weight)
+    dry, wet = torch.full((1, 3, 16, 16, 1), -0.9), drifting((0, 1), 3, 16)
+    with torch.no_grad():
+        assert torch.equal(moving(dry), dry[:, :2])
+        both = moving(torch.cat([dry, wet]))
+        assert torch.equal(both[:1], dry[:, :2])
+        torch.testing.assert_close(both[1:], moving(wet))
+    assert not torch.allclose(moving(wet)[:, :1], wet[:, -1:], atol=1e-3)
+
+
 def test_detail_that_lasts_is_added_to_every_sample():
     moving, x = prediff("detail"), drifting((0.5, 1.0), 3, 16)
     drawn = {}

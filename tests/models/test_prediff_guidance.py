@@ -9,7 +9,7 @@ import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.models import ConserveLast, Constraint, MeanIntensity, NoiseSchedule, RegionTotal, UpperBound
-from xforecast.models.guidance import DecoderGuidance, NetworkGuidance, residual_of, violation
+from xforecast.models.guidance import DecoderGuidance, NetworkGuidance, check_constraint, residual_of, violation
 from xforecast.models.samplers import SAMPLERS, sample
 
 SCHEDULE = NoiseSchedule()
@@ -191,6 +191,51 @@ def test_what_obeys_already_is_left_alone(normal):
     z = start(5)
     guided = DecoderGuidance(denoise, SCHEDULE, UpperBound(100.0).residual)
     torch.testing.assert_close(guided(z, 0), denoise(z, 0))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words"),
+    [
+        (lambda forecast: 3.0, "of type float"),
+        (lambda forecast: forecast.mean() - 1, r"shape \(\).*one for each sample"),
+        (lambda forecast: (forecast > 1).float().mean(dim=(1, 2, 3, 4)), "without gradient"),
+        (lambda forecast: forecast.detach().numpy().mean(axis=(1, 2, 3, 4)), "of type ndarray"),
+        (lambda forecast: forecast.numpy(), "RuntimeError.*torch operations"),
+        (lambda forecast: forecast @ torch.ones(7, 7), "torch operations"),
+        (MeanIntensity, "an object with a method"),
+    ],
+)
+def test_constraints_that_cannot_work_are_told_before_anything_is_sampled(constraint, words):
+    history = torch.zeros(2, 3, 4, 4, 1)
+    check_constraint(MeanIntensity(1.0), history, (2, 4, 4, 1))
+    check_constraint(ConserveLast(), history, (2, 4, 4, 1))
+    with pytest.raises(InvalidOption, match=words):
+        check_constraint(constraint, history, (2, 4, 4, 1))
+
+
+@pytest.mark.parametrize("target", [float("nan"), "1.5", None, [1.0, float("inf")], object()])
+def test_targets_are_finite_numbers(target):
+    with pytest.raises(InvalidOption, match="target"):
+        MeanIntensity(target)
+
+
+def test_with_a_cap_a_mean_of_exponentials_is_raised_everywhere():
+    torch.manual_seed(0)
+    z = torch.randn(3, 2, 8, 8, 1)
+    z[:, :, 0, 0] = 4.0  # one value is most of the mean
+    residual, decode = MeanIntensity(5.0, to_physical=torch.exp).residual, lambda z: 1.0 * z
+
+    def after(cap):
+        guided = DecoderGuidance(lambda z, t: torch.zeros_like(z), SCHEDULE, residual, decode, 0.5, cap=cap)
+        steps = torch.full((3,), 400)
+        before = SCHEDULE.predict_clean(z, steps, torch.zeros_like(z))
+        return before, SCHEDULE.predict_clean(z, steps, guided(z, 400))
+
+    before, free = after(None)
+    _, capped = after(1.0)
+    most = lambda moved: (moved - before).abs().amax(dim=(1, 2, 3, 4))  # noqa: E731
+    assert (most(capped) < most(free)).all()
+    assert (violation(residual(capped)) < violation(residual(before))).all()
 
 
 def test_the_decoder_is_seen_through(normal):

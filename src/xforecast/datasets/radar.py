@@ -179,6 +179,9 @@ def average_pixels(rain_rate: xr.DataArray, factor: int) -> xr.DataArray:
     """
     if isinstance(factor, bool) or not isinstance(factor, int | np.integer) or factor < 1:
         raise InvalidOption("factor", factor, "a whole number, 1 or more")
+    if not isinstance(rain_rate, xr.DataArray):
+        found, remedy = type(rain_rate).__name__, "average_pixels(ds.rain_rate, 2).to_dataset()"
+        raise InvalidOption("rain_rate", found, "a DataArray", remedy)
     space = [find_axis(rain_rate, axis) for axis in ("y", "x")]
     if None in space or min(rain_rate.sizes[dim] for dim in space) < factor:
         raise InvalidOption("rain_rate", dict(rain_rate.sizes), f"two axes of a map, of {factor} pixels or more")

@@ -11,8 +11,9 @@ samples obey it, and both change nothing but the noise that the denoiser predict
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -32,6 +33,7 @@ __all__ = [
     "NetworkGuidance",
     "RegionTotal",
     "UpperBound",
+    "check_constraint",
     "residual_of",
     "violation",
 ]
@@ -72,12 +74,28 @@ def _tensor(values: Any, like: torch.Tensor) -> torch.Tensor:
     return values.to(like.device, like.dtype)
 
 
+def _finite_numbers(values: Any) -> bool:
+    if isinstance(values, str | bytes):
+        return False
+    try:
+        numbers = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
+    except (TypeError, ValueError):
+        return False
+    return bool(numbers.isfinite().all())
+
+
 class _Targeted:
     """A functional of every frame has a target, by itself or over all frames."""
 
     target: Any
     per_frame: bool
     to_physical: Callable[[Field], Field]
+
+    def __post_init__(self) -> None:
+        if not callable(self.target) and not _finite_numbers(self.target):
+            raise InvalidOption(
+                "target", self.target, "a finite number, an array of them, or a function of the history"
+            )
 
     def prepare(self, history: Field) -> Self:
         """The constraint for samples with these histories: a target that is a function of the history is evaluated."""
@@ -142,7 +160,7 @@ class MeanIntensity(_Targeted):
     target: Any
     per_frame: bool = False
     strength: float | None = None
-    to_physical: Callable[[Field], Field] = _unchanged
+    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
 
     name: ClassVar[str] = "mean_intensity"
 
@@ -188,7 +206,7 @@ class RegionTotal(_Targeted):
     target: Any
     per_frame: bool = False
     strength: float | None = None
-    to_physical: Callable[[Field], Field] = _unchanged
+    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
 
     name: ClassVar[str] = "region_total"
 
@@ -225,7 +243,7 @@ class UpperBound:
 
     limit: Any
     strength: float | None = None
-    to_physical: Callable[[Field], Field] = _unchanged
+    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
 
     def residual(self, forecast: Field) -> torch.Tensor:
         """What is above the limit, (batch, values)."""
@@ -256,10 +274,10 @@ class ConserveLast:
     [[2.0, 2.0]]
     """
 
-    functional: Callable[[Field], torch.Tensor] = _mean_of_frames
+    functional: Callable[[Field], torch.Tensor] = dataclasses.field(default=_mean_of_frames, repr=False)
     target: torch.Tensor | None = None
     strength: float | None = None
-    to_physical: Callable[[Field], Field] = _unchanged
+    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
     name: str | None = None
 
     def prepare(self, history: Field) -> ConserveLast:
@@ -329,13 +347,63 @@ def residual_of(constraint: Constraint | Callable[[Field], torch.Tensor]) -> Cal
     [0.0, 0.0]
     """
     residual = getattr(constraint, "residual", constraint)
-    if not callable(residual):
+    if not callable(residual) or isinstance(constraint, type):
         raise InvalidOption(
             "constraint",
             constraint,
             "an object with a method residual(forecast), or a function of the forecast",
         )
     return residual
+
+
+def check_constraint(constraint: Any, history: Field, frames: Sequence[int]) -> None:
+    """Try a constraint of decoded fields before anything is sampled.
+
+    Parameters
+    ----------
+    constraint : Constraint or callable
+    history : Tensor, (batch, time, height, width, channel)
+        One for each sample.
+    frames : sequence of int
+        Time, height, width and channel of a forecast.
+
+    Raises
+    ------
+    InvalidOption
+        Its residual is no tensor, not one for each sample, or cannot be differentiated.
+
+    Examples
+    --------
+    >>> check_constraint(lambda forecast: 3.0, torch.zeros(2, 3, 4, 4, 1), (2, 4, 4, 1))
+    Traceback (most recent call last):
+    xforecast.errors.InvalidOption: constraint: found a residual of type float, wanted a tensor (sample, ...)
+    """
+    if getattr(constraint, "space", "decoded") == "latent":
+        return
+    residual_of(constraint)
+    with torch.inference_mode(False), torch.enable_grad():
+        history = history.clone()
+        forecast = torch.zeros(len(history), *frames, device=history.device, requires_grad=True)
+        prepared = constraint.prepare(history) if hasattr(constraint, "prepare") else constraint
+        try:
+            residual = residual_of(prepared)(forecast)
+        except InvalidOption:
+            raise
+        except Exception as error:  # of the user's own function
+            wanted = "torch operations on tensors (sample, time, height, width, channel)"
+            raise InvalidOption("constraint", f"{type(error).__name__}: {error}", wanted) from error
+    if not isinstance(residual, torch.Tensor):
+        raise InvalidOption("constraint", f"a residual of type {type(residual).__name__}", "a tensor (sample, ...)")
+    if not residual.ndim or len(residual) != len(history):
+        found, wanted = f"a residual of shape {tuple(residual.shape)}", f"({len(history)}, ...), one for each sample"
+        raise InvalidOption(
+            "constraint", found, wanted, "take means over all dims but the first: .mean(dim=(1, 2, 3, 4))"
+        )
+    if not residual.requires_grad:
+        wanted = "one that torch can differentiate with respect to the forecast"
+        raise InvalidOption(
+            "constraint", "a residual without gradient", wanted, "no numpy, .item() or comparisons in it"
+        )
 
 
 def violation(residual: torch.Tensor) -> torch.Tensor:
@@ -442,6 +510,10 @@ class DecoderGuidance(_Guided):
     through_denoiser : bool
         With False, J is taken as the identity: cheaper, since the denoiser need not be differentiated, but less
         faithful.
+    cap : float, optional
+        The most that one value of the decoded field may count in the direction, in means of what values count. Where
+        the field is a logarithm, a mean is most easily raised by the largest values alone; with a cap of 1 all that
+        is more than usual is raised by the same factor.
 
     Examples
     --------
@@ -461,9 +533,10 @@ class DecoderGuidance(_Guided):
         strength: float = 1.0,
         *,
         through_denoiser: bool = True,
+        cap: float | None = None,
     ):
         super().__init__(denoise, schedule, strength)
-        self.residual, self.decode, self.through_denoiser = residual, decode, through_denoiser
+        self.residual, self.decode, self.through_denoiser, self.cap = residual, decode, through_denoiser, cap
 
     def __call__(self, z: torch.Tensor, t: int) -> torch.Tensor:
         kept = float(self.schedule.alphas_cumprod[t])
@@ -471,20 +544,45 @@ class DecoderGuidance(_Guided):
             z = z.detach().requires_grad_(self.through_denoiser)
             noise = self.denoise(z, t)
             clean = math.sqrt(1 / kept) * z - math.sqrt(1 / kept - 1) * noise
-        with torch.enable_grad():
-            guess = clean.detach().requires_grad_()
-            squared = self.residual(self.decode(guess)).float().reshape(len(z), -1).square().sum(dim=1)
-            (gradient,) = torch.autograd.grad(0.5 * squared.sum(), guess)
-        self.trace.append(squared.detach().sqrt())
+        residual, gradient, steeper = self._downhill(clean.detach())
+        squared = _dot(residual, residual)
+        self.trace.append(squared.sqrt())
         direction = gradient
         if self.through_denoiser:
             (uncertain,) = torch.autograd.grad(clean, z, gradient)
             direction = _trusted(uncertain, gradient)
-        slope = _dot(direction, gradient)
+        slope = steeper * _dot(direction, gradient)
         # To first order the norm then falls by the share `strength`; where it is zero there is nothing to move.
-        share = torch.where(slope > 0, self.strength * squared.detach() / slope, 0.0)
+        share = torch.where(slope > 0, self.strength * squared / slope, 0.0)
         move = _rows(share, z) * direction
         return noise.detach() + math.sqrt(kept / (1 - kept)) * move
+
+    def _downhill(self, guess: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Residual (batch, values), the gradient of half its square with the cap, and how much steeper the true one is.
+
+        The last is that of the decoded values: to know it in the latent would take another pass through the decoder.
+        """
+        with torch.enable_grad():
+            guess = guess.clone().requires_grad_()
+            decoded = self.decode(guess)
+            values = decoded.detach().requires_grad_()
+            residual = self._residuals(values)
+            (counts,) = torch.autograd.grad(0.5 * residual.square().sum(), values)
+            capped = counts if self.cap is None else _capped(counts, self.cap)
+            (gradient,) = torch.autograd.grad(decoded, guess, capped)
+        square = _dot(capped, capped)
+        return residual.detach(), gradient, torch.where(square > 0, _dot(counts, capped) / square, 1.0)
+
+    def _residuals(self, decoded: torch.Tensor) -> torch.Tensor:
+        return self.residual(decoded).float().reshape(len(decoded), -1)
+
+
+def _capped(counts: torch.Tensor, cap: float) -> torch.Tensor:
+    """Numbers of no more than `cap` times the mean size of those of the sample that are not zero."""
+    sizes = counts.abs().flatten(1)
+    mean = sizes.sum(dim=1) / (sizes > 0).sum(dim=1).clamp(min=1)
+    limit = _rows(cap * mean, counts)
+    return counts.clamp(-limit, limit)
 
 
 def _rows(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

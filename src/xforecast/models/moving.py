@@ -242,7 +242,13 @@ class Moving(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Forecast (batch, horizon, height, width, channel) from (batch, history, height, width, channel)."""
         motion = self.motion(x)
-        return self.scattered(self._forecast(self.gathered(x, motion)), motion)
+        return self._kept(x, self.scattered(self._forecast(self.gathered(x, motion)), motion))
+
+    def _kept(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Forecasts; where the history is one value throughout, as without any rain, nothing is known to come of it."""
+        values = x[..., : y.shape[-1]].flatten(1, 3)
+        one = (values == values[:, :1]).flatten(1).all(dim=1)
+        return torch.where(one[:, None, None, None, None], values[:, :1, None, None], y)
 
     def _forecast(self, moving: torch.Tensor) -> torch.Tensor:
         if getattr(self.network, "any_grid", False) or not hasattr(self.network.config, "grid"):
@@ -348,7 +354,7 @@ class Moving(nn.Module):
             found = self.network.sample(moving, rows, members, generators, **options)
             if isinstance(found, tuple):
                 return self.scattered(start + found[0], paths), *found[1:]
-            return self.scattered(start + found, paths)
+            return self._kept(x[rows.to(x.device)], self.scattered(start + found, paths))
 
 
 class Fading(nn.Module):

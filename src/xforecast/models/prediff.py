@@ -27,6 +27,8 @@ FRAMES_AT_ONCE = 16
 
 GUIDANCES = ("auto", "network", "decoder")
 DECODER_STRENGTH = 1.0
+GUIDANCE_CAP = 2.0
+"""See :class:`~xforecast.models.guidance.DecoderGuidance`. Without it a mean is reached by one shower of 800 mm/h."""
 OWN_NETWORK_STRENGTH = 5.0
 """Default strength of guidance by an alignment network that works on normalised departures, as :meth:`PreDiff.stage`
 makes it."""
@@ -547,6 +549,10 @@ class PreDiff(nn.Module):
         if strength is not None and not 0 <= strength < float("inf"):
             raise InvalidOption("strength", strength, "a number of at least 0")
         if constraint is None:
+            for option, value in (("strength", strength), ("guidance", None if guidance == "auto" else guidance)):
+                if value is not None:
+                    remedy = f"constraint=, or leave {option}= out"
+                    raise InvalidOption(option, value, "a constraint to go with it", remedy)
             return
         residual_of(constraint)
         known = self.alignment is not None and self.alignment.config.functional == getattr(constraint, "name", None)
@@ -588,11 +594,10 @@ class PreDiff(nn.Module):
         if strength == 0:
             return None
         if guidance == "decoder":
-            if _in_latent(constraint):
-                decode = self._unscaled
+            latent = _in_latent(constraint)
             return DecoderGuidance(
-                denoise, self.config.schedule, residual_of(constraint), decode, strength,
-                through_denoiser=through_denoiser,
+                denoise, self.config.schedule, residual_of(constraint), self._unscaled if latent else decode, strength,
+                through_denoiser=through_denoiser, cap=None if latent else GUIDANCE_CAP,
             )  # fmt: skip
         if not hasattr(constraint, "compare"):
             raise InvalidOption("constraint", constraint, "a method compare(values) for use with the network")
@@ -822,6 +827,8 @@ class TrainingStage(nn.Module):
 
 def _opposed(autoencoder: Autoencoder, adversary: AdversarialAutoencoderConfig | Mapping[str, Any]) -> nn.Module:
     """The autoencoder with an adversary."""
+    if not isinstance(adversary, Mapping | AdversarialAutoencoderConfig):
+        raise InvalidOption("adversary", adversary, "a mapping of its options, which may be empty, or None")
     if isinstance(adversary, Mapping):
         options = {**adversary, "autoencoder": autoencoder.config}
         adversary = AdversarialAutoencoderConfig.from_dict(options)

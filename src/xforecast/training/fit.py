@@ -146,6 +146,8 @@ def fit(
     ('sample', 'lead', 'lat', 'lon')
     """
     options = _options(training)
+    if resume and folder is None:
+        raise InvalidOption("resume", True, "a folder with the checkpoints to go on from", "folder=")
     ds, valid = (in_memory_or_not(data, in_memory) for data in (ds, valid))
     training_period, held_out = _split(ds, valid)
     origin = origin_of(model)

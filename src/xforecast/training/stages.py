@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import xarray as xr
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -147,8 +147,9 @@ def _functional(functional: Any, name: str | None, spec: DataSpec) -> dict[str, 
     name = name or getattr(functional, "name", None) or getattr(functional, "__name__", None)
     if not callable(function) or not name:
         raise InvalidOption(
-            "functional", functional, "a function of the forecast, or a constraint with one, with a name",
-            "pass name= as well",
+            "functional", functional, "a function of the forecast, or a constraint with a functional, with a name",
+            "pass name= as well" if callable(function) else "MeanIntensity, RegionTotal and ConserveLast have one; "
+            "others work without a network, guidance='decoder'",
         )  # fmt: skip
     return {"functional": lambda values: function(spec.to_physical(values)), "name": name}
 
@@ -165,7 +166,7 @@ def _keep(stage: nn.Module, training: str, folder: Path) -> None:
     """Write a finished part, with the options and coordinates that it was trained in."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in stage.state_dict().items()}
     unfinished = folder / f"{FINISHED}.part"
-    save_file(state, unfinished, metadata={"training": training})
+    unfinished.write_bytes(safetensors(state, metadata={"training": training}))
     os.replace(unfinished, folder / FINISHED)  # never half-written
 
 
@@ -236,7 +237,10 @@ def align(
     from xforecast.training.fit import fit
 
     if "alignment" not in getattr(forecaster.model, "stages", ()):
-        raise InvalidOption("forecaster", forecaster.name, "a PreDiff at rest; no network knows where frames move")
+        raise InvalidOption(
+            "forecaster", forecaster.name, "a PreDiff that is not in moving coordinates: alignment networks see fields "
+            "before they are moved", "constraint= works without a network, guidance='decoder'",
+        )  # fmt: skip
     model = copy.deepcopy(forecaster.model)
     own: dict[str, Any] = {"functional": functional, "name": name}
     if network is not None:

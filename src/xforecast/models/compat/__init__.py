@@ -77,8 +77,8 @@ def from_official(kind: str, kwargs: Mapping[str, Any], state_dict: Mapping[str,
     kind : {"earthformer", "prediff-vae", "prediff-unet", "prediff-alignment"}
         Which of the official classes the weights are of.
     kwargs : mapping
-        Constructor arguments of the official class; those left out have the official defaults, for the networks of
-        PreDiff the released values. Lists as read from JSON or YAML are taken for tuples.
+        Constructor arguments of the official class; those left out have the official defaults, which for PreDiff are
+        not the released values. Lists as read from JSON or YAML are taken for tuples.
     state_dict : mapping of str to Tensor
         The official state dict, or that of a training checkpoint, where names have a prefix such as
         ``torch_nn_module.``. The attention of the autoencoder may have the names of either diffusers generation.
