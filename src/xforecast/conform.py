@@ -496,8 +496,17 @@ def _right_spacing(values, dim, wanted: float, grid: Grid, cyclic: bool, report:
     if abs(found / wanted - 1) <= grid.tolerance:
         return True
     unit = "degrees" if grid.kind == "latlon" else "m"
-    report.error("grid", f"{dim}: spacing {found:g} {unit}, wanted {wanted:g}", _regrid(report))
+    remedy = _regrid(report) if grid.kind == "latlon" else _other_pixels(wanted / found, grid.tolerance)
+    report.error("grid", f"{dim}: spacing {found:g} {unit}, wanted {wanted:g}", remedy)
     return False
+
+
+def _other_pixels(factor: float, tolerance: float) -> str:
+    """How to come to pixels that are larger by a factor."""
+    whole = round(factor)
+    if whole >= 2 and abs(factor / whole - 1) <= tolerance:
+        return f"xforecast.datasets.average_pixels(ds[variable], {whole})"
+    return "put the data onto such a map with a package for map projections"
 
 
 def _nearest(values, nodes, dim, tolerance: float, cyclic: bool, report: Report) -> np.ndarray | None:

@@ -137,7 +137,10 @@ WRONG = {
         "wanted 0 to 300",
     ),
     "nothing but holes": (lambda ds: ds.assign(rr=ds.rr * np.nan), "have no value"),
-    "finer pixels": (lambda ds: ds.assign_coords(x=ds.x / 2, y=ds.y / 2), "spacing 500 m, wanted 1000"),
+    "finer pixels": (
+        lambda ds: ds.assign_coords(x=ds.x / 2, y=ds.y / 2),
+        r"500 m, wanted 1000\s+-> .*average_pixels\(.*, 2\)",
+    ),
 }
 
 
