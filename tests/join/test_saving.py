@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -73,15 +74,26 @@ def test_loading_again_reads_what_was_saved_meanwhile(folder):
 def test_a_failed_save_leaves_what_was_there(exists, original, folder, tmp_path, monkeypatch):
     target = folder if exists else tmp_path / "new"
 
-    def fail(_, path):
-        path.write_bytes(b"half")
+    def fail(path, data):
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError("no space left")
 
-    monkeypatch.setattr("xforecast.forecaster.save_file", fail)
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
     with pytest.raises(OSError, match="no space left"):
         persistence().save(target)
     assert [entry.name for entry in tmp_path.iterdir()] == ["small"]
     assert Forecaster.load(folder).digest == original.digest
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of other users are posix")
+def test_colleagues_may_read_what_was_saved(tmp_path):
+    before = os.umask(0o022)
+    try:
+        saved = persistence().save(tmp_path / "shared")
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in saved.iterdir()} == {0o644}
 
 
 def test_other_files_are_not_overwritten(tmp_path):
