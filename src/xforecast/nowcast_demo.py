@@ -26,7 +26,7 @@ MODEL = "prediff-radar"
 SAMPLE = "mch-2017-01-31"
 """What is taken without data of one's own, if it is there: an event that the model was not trained on."""
 SAMPLES = 8
-THRESHOLDS = (1.0, 5.0, 20.0)
+THRESHOLDS = (5.0, 10.0, 20.0)
 """Rain rates of the table, in mm/h."""
 RATE = "mm h-1"
 MARGIN = 32

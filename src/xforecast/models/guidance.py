@@ -376,7 +376,7 @@ def check_constraint(constraint: Any, history: Field, frames: Sequence[int]) -> 
     --------
     >>> check_constraint(lambda forecast: 3.0, torch.zeros(2, 3, 4, 4, 1), (2, 4, 4, 1))
     Traceback (most recent call last):
-    xforecast.errors.InvalidOption: constraint: found a residual of type float, wanted a tensor (sample, ...)
+    xforecast.errors.InvalidOption: constraint: found 'a residual of type float', wanted a tensor (sample, ...)
     """
     if getattr(constraint, "space", "decoded") == "latent":
         return
