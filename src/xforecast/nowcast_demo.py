@@ -77,8 +77,10 @@ def nowcast(
     init = None if past else time[-1 - forecaster.spec.horizon]
     fc = forecast(rain, forecaster, init=init, samples=None if forecaster.deterministic else SAMPLES)
     if not own:
+        whole = dict(rain.sizes)
         rain, fc = (_middle(data, forecaster.spec) for data in (rain, fc))
-        print(f"of the map, the middle {' x '.join(map(str, forecaster.spec.grid.shape))} pixels")
+        if dict(rain.sizes) != whole:
+            print(f"of the map, the middle {' x '.join(map(str, forecaster.spec.grid.shape))} pixels")
     variable = str(find_variable(rain, forecaster.spec.variables[0]))
     observed = None if past else _rates(rain[variable])
     table = nowcast_table(_rates(fc[variable]), observed)

@@ -8,6 +8,7 @@ configurations, :mod:`~xforecast.models.compat` reads the originals' weights, an
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -250,19 +251,19 @@ def config_class(model: str) -> type[Config]:
     return MODELS[model][1]
 
 
-def configure(model: str, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Config:
+def configure(model: str | Config, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Config:
     """The configuration of a model for data of some shape.
 
     Parameters
     ----------
-    model : str
-        A name in `MODELS`.
+    model : str or Config
+        A name in `MODELS`, or a configuration, whose other fields stay.
     shape : mapping
         ``history``, ``horizon``, ``grid``, ``input_channels``, ``output_channels`` and what else the data decide; a
         configuration takes those that are fields of it.
     options : mapping, optional
-        Other fields. What is not given is the model's default, or, for a model that has sizes to choose from, the
-        size that goes with the grid.
+        Other fields, for a name. What is not given is the model's default, or, for a model that has sizes to choose
+        from, the size that goes with the grid.
 
     Raises
     ------
@@ -275,12 +276,14 @@ def configure(model: str, shape: Mapping[str, Any], options: Mapping[str, Any] |
     >>> configure("ConvLSTM", shape, {"channels": [8, 16]}).grid
     (16, 24)
     """
-    kind: Any = config_class(model)
+    kind: Any = config_class(model) if isinstance(model, str) else type(model)
+    size = {key: shape[key] for key in ("history", "horizon", "grid")} | {"channels": shape["input_channels"]}
+    decided = {key: value for key, value in shape.items() if key in kind.__dataclass_fields__}
+    if not isinstance(model, str):
+        return model.fitted(**size) if hasattr(model, "fitted") else dataclasses.replace(model, **decided)
     if hasattr(kind, "of_size") and not options:
-        size = {key: shape[key] for key in ("history", "horizon", "grid")}
-        return kind.of_size(**size, channels=shape["input_channels"])
-    fields = kind.__dataclass_fields__
-    return kind.from_dict({**{key: value for key, value in shape.items() if key in fields}, **(options or {})})
+        return kind.of_size(**size)
+    return kind.from_dict({**decided, **(options or {})})
 
 
 def build(model: str, config: Config | Mapping[str, Any]) -> nn.Module:

@@ -69,19 +69,20 @@ def _mean_of_frames(field: Field) -> torch.Tensor:
 
 def _tensor(values: Any, like: torch.Tensor) -> torch.Tensor:
     """A number or an array of any library as a tensor of the place and precision of another."""
-    if not isinstance(values, torch.Tensor):
-        values = torch.from_numpy(np.array(values, dtype=np.float64))
-    return values.to(like.device, like.dtype)
+    return _numbers(values).to(like.device, like.dtype)
+
+
+def _numbers(values: Any) -> torch.Tensor:
+    return values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
 
 
 def _finite_numbers(values: Any) -> bool:
     if isinstance(values, str | bytes):
         return False
     try:
-        numbers = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
+        return bool(_numbers(values).isfinite().all())
     except (TypeError, ValueError):
         return False
-    return bool(numbers.isfinite().all())
 
 
 class _Targeted:

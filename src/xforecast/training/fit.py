@@ -221,11 +221,7 @@ def _network(model: Any, spec: DataSpec, *, fresh: bool) -> nn.Module:
             raise InvalidOption("model", type(model).__name__, f"a configuration of {', '.join(MODELS)}")
         if hasattr(model, "fitted"):
             _check_alike(spec)
-            size = {"history": spec.history, "horizon": spec.horizon, "grid": spec.grid.shape}
-            return build(name, model.fitted(**size, channels=spec.channels))
-        fields = {field.name for field in dataclasses.fields(model)}
-        decided = {key: value for key, value in _shape(spec).items() if key in fields}
-        return build(name, dataclasses.replace(model, **decided))
+        return build(name, configure(model, _shape(spec)))
     name = find_model(model)
     if name is None:
         raise InvalidOption("model", model, f"one of {', '.join(MODELS)}, a configuration or a module")
