@@ -43,11 +43,13 @@ for n in (-4, -2, 0, 2, 4):
     print(f"n = {n:+d}: mean {mean:.2f} mm/h; off by {before:.2f} without guidance, {after:.3f} with it")
 
 # %%
-# The wetter the hour is said to be, the wetter the samples, where rain is plausible at all.
+# The wetter the hour is said to be, the wetter the samples, where rain is plausible at all. The middle is shown: near
+# the edges, what comes in from beyond is the map's own rain, mirrored.
 
+middle = {"y": slice(24, 104), "x": slice(24, 104)}
 for n in (-4, 4):
     title = f"Anticipated mean intensity at n = {n:+d}"
-    plot.maps(forecasts[n].rain_rate, leads=["15min", "1h"], samples=1, title=title, coastlines=False)
+    plot.maps(forecasts[n].rain_rate.isel(middle), leads=["15min", "1h"], samples=1, title=title, coastlines=False)
 
 # %%
 # At n = 0 the hour is said to be as wet as usual. The score must not suffer from that: the continuous ranked

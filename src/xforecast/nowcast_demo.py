@@ -67,7 +67,7 @@ def nowcast(
         The data do not fit it.
     """
     forecaster = model if isinstance(model, Forecaster) else _load(model)
-    rain, name, own = _rain(data)
+    rain, name, own = _rain(data, forecaster.spec)
     print(f"rain from {name}")
     rain = _fitted(rain, forecaster.spec)
     if not own:
@@ -139,7 +139,7 @@ def _load(model: str | os.PathLike | None) -> Forecaster:
         ) from error
 
 
-def _rain(data: str | os.PathLike | None) -> tuple[xr.Dataset, str, bool]:
+def _rain(data: str | os.PathLike | None, spec: DataSpec) -> tuple[xr.Dataset, str, bool]:
     """Rain rate, where it is from, and whether it is the user's own."""
     if data is not None and str(data) not in datasets.list_samples():
         return datasets.open_radar(data), str(data), True
@@ -149,7 +149,8 @@ def _rain(data: str | os.PathLike | None) -> tuple[xr.Dataset, str, bool]:
     except DataFileError:
         if data is not None:
             raise
-    return datasets.showers(size=(192, 192)), "made showers, since no radar sample is at hand", False
+    rows, columns = (size + 2 * MARGIN for size in spec.grid.shape)
+    return datasets.showers(size=(rows, columns)), "made showers, since no radar sample is at hand", False
 
 
 def _fitted(rain: xr.Dataset, spec: DataSpec) -> xr.Dataset:

@@ -430,7 +430,8 @@ def list_models() -> pd.DataFrame:
         forecaster = load(name)
         rows[name] = _row(forecaster.card, forecaster.spec, "in the package")
     for name, entry in PUBLISHED.items():
-        place = "fetched" if (_fetched(name) / CONFIG_FILE).exists() else "to be fetched"
+        place = "to be fetched from files of yours: its links have died" if _dead(entry) else "to be fetched"
+        place = "fetched" if (_fetched(name) / CONFIG_FILE).exists() else place
         rows[name] = _row(vars(entry), entry.spec(), place)
     for name in sorted(plugins.brought().keys() - rows.keys()):
         try:
@@ -517,13 +518,17 @@ def _assembled(entry: Published, states: Mapping[str, Mapping[str, torch.Tensor]
     return compat.from_official_config(kind, entry.config(), state)
 
 
+def _dead(entry: Published) -> list[str]:
+    """Files that cannot be downloaded any more."""
+    return [place for place in entry.files.values() if not _is_address(place)]
+
+
 def _places(name: str, entry: Published, source: Any) -> dict[str, str]:
     """Where each file of a published forecaster is, by kind: paths and addresses."""
     names = {kind: _file_name(place) for kind, place in entry.files.items()}
     wanted = [kind for kind in names if kind not in entry.optional]
     if source is None:
-        dead = [place for place in entry.files.values() if not _is_address(place)]
-        if dead:
+        if dead := _dead(entry):
             raise CheckpointError(
                 f"{name!r} cannot be downloaded: the published links have died\n"
                 f"  -> get {', '.join(dead)} another way and name their folder, the files or other addresses:\n"

@@ -54,7 +54,8 @@ def test_published_checkpoints_are_not_fetched_unasked(cache, monkeypatch):
 def test_the_list_names_everything(cache):
     table = xf.list_models()
     assert list(table.index) == [*registry.IN_PACKAGE, *registry.PUBLISHED]
-    assert set(table["where"]) == {"in the package", "to be fetched"}
+    assert {place.partition(" from")[0] for place in table["where"]} == {"in the package", "to be fetched"}
+    assert "links have died" in table["where"]["prediff-sevirlr-official"]
     assert table.notna().all().all()
 
 

@@ -12,7 +12,7 @@ __all__ = ["showers"]
 MINUTES = 5
 CELLS_PER_AREA = 40 / 128**2
 """Showers alive at a time, for each pixel."""
-LIFE = 50.0
+LIFE = 90.0
 """Mean time from birth to death, in minutes."""
 
 

@@ -385,8 +385,8 @@ def check_constraint(constraint: Any, history: Field, frames: Sequence[int]) -> 
     with torch.inference_mode(False), torch.enable_grad():
         history = history.clone()
         forecast = torch.zeros(len(history), *frames, device=history.device, requires_grad=True)
-        prepared = constraint.prepare(history) if hasattr(constraint, "prepare") else constraint
         try:
+            prepared = constraint.prepare(history) if hasattr(constraint, "prepare") else constraint
             residual = residual_of(prepared)(forecast)
         except InvalidOption:
             raise
