@@ -245,10 +245,11 @@ def _variable(ds: xr.Dataset, wanted: Variable, mapping: Mapping, report: Report
         match = find_variable(ds, wanted)
     except Ambiguous as several:
         names = " and ".join(several.candidates)
+        likely = wanted.name if wanted.name in several.candidates else several.candidates[0]
         report.error(
             "variable",
             f"several candidates for {wanted.name!r}: {names}",
-            f'pass variables={{"{wanted.name}": "{several.candidates[0]}"}}',
+            f'pass variables={{"{wanted.name}": "{likely}"}}',
         )
         return None
     if match is None:

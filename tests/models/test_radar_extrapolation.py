@@ -63,6 +63,25 @@ def test_they_take_rain_rates_as_they_are_and_know_the_pixel_from_the_data(movin
     np.testing.assert_allclose(extrapolation.forecast(ds).rain_rate.isel(sample=0), wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("units", "factor"), [("kg m-2 s-1", 1 / 3600), ("m s-1", 1 / 3.6e6)])
+def test_rates_in_any_unit_are_moved_alike(moving, units, factor):
+    frames = {"time": xr.date_range("2024-06-01", periods=12, freq="5min")}
+    rate = xr.DataArray(moving[0, ..., 0].numpy(), frames, ("time", "y", "x"), "rr", {"units": "mm/h"})
+    other = (rate.astype(float) * factor).assign_attrs(units=units)
+    wanted, found = (
+        xf.fit(rain, "Extrapolation", history=4, horizon=2, valid=None).forecast(rain).rr for rain in (rate, other)
+    )
+    assert float(wanted.max()) > 1
+    np.testing.assert_allclose(found / factor, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_no_rate_is_refused(moving):
+    frames = {"time": xr.date_range("2024-06-01", periods=12, freq="5min")}
+    echo = xr.DataArray(moving[0, ..., 0].numpy(), frames, ("time", "y", "x"), "echo", {"units": "dBZ"})
+    with pytest.raises(InvalidOption, match=r"dBZ.*mm h-1\n.*open_radar"):
+        xf.fit(echo, "STEPS", history=4, horizon=2, valid=None)
+
+
 def test_no_rain_stays_no_rain():
     dry = torch.zeros(2, 3, 32, 32, 1)
     assert float(Extrapolation(ExtrapolationConfig(history=3, horizon=2))(dry).abs().max()) == 0

@@ -101,6 +101,27 @@ def test_another_variable_is_normalised_by_itself(trained):
     assert list(both.forecast(two).data_vars) == ["z"]
 
 
+def test_variables_keep_the_order_and_targets_that_the_weights_know():
+    two = xr.Dataset({"z": drifting(), "q": (7 + 2 * drifting()).assign_attrs(units="kg m-2")})
+    known = xf.fit(two, "UNet", history=4, horizon=2, steps=1, targets=["q"], **QUICK)
+    turned = two[["z", "q"]].isel(x=slice(None, None, -1)).isel(y=slice(4))
+    assert [variable.name for variable in known.spec.variables] == ["q", "z"]
+    tuned = still(known, turned)
+    assert [variable.name for variable in tuned.spec.variables] == ["q", "z"]
+    assert tuned.spec.targets == ("q",)
+    assert tuned.spec["q"].offset == known.spec["q"].offset
+
+
+def test_data_of_another_kind_take_no_climatology_over():
+    rain = drifting().rename("rain").assign_attrs(units="mm/h")
+    monthly = drifting(48).assign_coords(time=xr.date_range("2000-01", periods=48, freq="MS"))
+    seasonal = xf.fit(monthly, small(), history=4, horizon=2, steps=1, base=("2000", "2003"), **QUICK)
+    assert seasonal.spec.variables[0].climatology is not None
+    with pytest.warns(XForecastWarning, match="rain: not among the variables"):
+        tuned = still(seasonal, rain)
+    assert tuned.spec.variables[0].climatology is None
+
+
 def test_an_ensemble_is_tuned_member_by_member(ensemble):
     tuned = still(ensemble)
     assert isinstance(tuned.model, Ensemble)

@@ -7,7 +7,7 @@ import xarray as xr
 from torch import nn
 
 import xforecast as xf
-from xforecast.errors import InvalidOption, TrainingError
+from xforecast.errors import InvalidOption, SpecMismatch, TrainingError, XForecastWarning
 from xforecast.models import BlockConfig, EarthformerConfig, Ensemble, GlobalVectorConfig
 from xforecast.models.protocol import weighted_mse
 from xforecast.training.data import TrainingWindows, cell_weights, make_spec, windows_of
@@ -149,7 +149,7 @@ def test_the_last_weights_are_judged_where_the_end_falls_within_a_pass(wave, tmp
 
 def test_a_loss_that_is_not_finite_stops_with_advice(wave):
     with pytest.raises(TrainingError, match="smaller learning_rate"):
-        xf.fit(wave, Slope(start=float("inf")), history=4, horizon=2, steps=5, progress=False)
+        xf.fit(wave, Slope(), history=4, horizon=2, steps=50, learning_rate=1e36, warmup=0.0, progress=False)
 
 
 def test_averaged_weights_lag_behind(wave):
@@ -178,7 +178,7 @@ def test_no_training_window_touches_the_held_out_period(wave):
     from xforecast.training.fit import _windows
 
     spec = make_spec(wave, history=4, horizon=2)
-    train, valid, _ = _windows(wave, spec, None, slice("2003", "2004"), "test")
+    train, valid, _ = _windows(wave, spec, slice("2003", "2004"), "test")
     inside = set(range(36, 60))
     for now in train.positions:
         assert not inside & set(range(now - 3, now + 3))
@@ -241,6 +241,25 @@ def test_targets_come_first(wave):
     assert list(forecaster.forecast(two).data_vars) == ["sst"]
 
 
+@pytest.mark.parametrize("targets", [["sst", "heat"], ["heat", "sst"], "heat"])
+def test_every_target_is_forecast_as_itself_in_any_order(wave, targets):
+    two = wave.assign(heat=(wave.sst.dims, 1000 * wave.sst.values, {"units": "J"}))
+    fc = xf.fit(two, "Persistence", history=2, horizon=1, targets=targets, valid=None).forecast(two)
+    assert list(fc.data_vars) == [targets] if isinstance(targets, str) else targets
+    for name in fc.data_vars:
+        np.testing.assert_allclose(fc[name].isel(sample=0, lead=0), two[name].isel(time=-1), rtol=1e-5)
+
+
+def test_variables_of_one_standard_name_are_told_apart_by_name(wave):
+    both = {name: (wave.sst + change).assign_attrs(wave.sst.attrs) for name, change in [("tasmax", 5), ("tasmin", -5)]}
+    extremes = xr.Dataset(both)
+    forecaster = xf.fit(extremes, "Persistence", history=2, horizon=1, valid=None)
+    with pytest.raises(SpecMismatch, match=r'variables=\{"tasmin": "tasmin"\}'):
+        forecaster.forecast(extremes)
+    fc = forecaster.forecast(extremes, variables={"tasmax": "tasmax", "tasmin": "tasmin"})
+    np.testing.assert_allclose(fc.tasmax - fc.tasmin, 10 + 0 * fc.tasmax, rtol=1e-5)
+
+
 def test_cells_weigh_by_area_and_land_nothing(wave):
     weights = cell_weights(make_spec(wave, history=4, horizon=2))
     assert weights[0, 0] == 0
@@ -262,12 +281,50 @@ def test_cells_weigh_by_area_and_land_nothing(wave):
         ({"model": Slope(horizon=7)}, "shape"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"epoch": 3}, "epochs"),
+        ({"targets": ["heat"]}, r"targets: found \['heat'\]"),
+        ({"members": 0}, "members"),
+        ({"device": "abacus"}, "device"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"gradient_clip": 0.0}, "gradient_clip"),
+        ({"valid": None, "patience": 2}, "patience"),
+        ({"valid": slice("1990", "1991")}, "held-out data without a whole window"),
+        ({"valid": slice("2004-12", "2004-12")}, "at least 2 steps in a row"),
     ],
 )
 def test_what_cannot_work_is_told(wave, options, words):
     arguments = {"model": "Persistence", "history": 4, "horizon": 2} | options
     with pytest.raises((InvalidOption, TrainingError), match=words):
         xf.fit(wave, arguments.pop("model"), progress=False, **arguments)
+
+
+def test_held_out_data_that_are_too_few_by_default_are_warned_of(wave):
+    with pytest.warns(XForecastWarning, match="too little for a window"):
+        forecaster = xf.fit(wave.isel(time=slice(6)), "Persistence", history=2, horizon=2)
+    assert "held out" not in forecaster.card["period"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda ds: ds.isel(time=[]), "time steps"),
+        (lambda ds: xr.concat([ds, ds.isel(time=[3])], "time"), "drop_duplicates"),
+        (lambda ds: ds.where(ds.sst < 27, np.inf), "infinite values"),
+        (lambda ds: ds.sst.values, "ndarray"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_records_that_cannot_be_learnt_from_are_told(wave, change, words):
+    with pytest.raises(InvalidOption, match=words):
+        xf.fit(change(wave), "Persistence", history=4, horizon=2)
+
+
+def test_a_loss_of_missing_targets_is_told_from_one_that_diverges(wave):
+    class Careless(Slope):
+        def loss(self, x, y, weight=None):
+            return (self(x) - y).square().mean()
+
+    with pytest.raises(TrainingError, match="leaves out targets of weight 0"):
+        xf.fit(wave, Careless(), history=4, horizon=2, steps=5, progress=False)
 
 
 def test_lengths_are_asked_for(wave):

@@ -167,6 +167,8 @@ def test_checkpoints_of_another_training_are_refused(tmp_path):
         fitted(tmp_path, epochs=1, resume=True, learning_rate=0.01)
     with pytest.raises(CheckpointError, match=r"model: found 'Earthformer', wanted 'ConvLSTM'(.|\n)*weights"):
         xf.fit(drifting(), "ConvLSTM", folder=tmp_path, **QUICK, epochs=1, resume=True)
+    with pytest.raises(CheckpointError, match="spec with the data's statistics"):
+        xf.fit(50 * drifting(), small(), folder=tmp_path, **QUICK, epochs=1, resume=True)
     with pytest.raises(CheckpointError, match="training windows: found 32, wanted 31"):
         xf.fit(drifting(36), small(), folder=tmp_path, **QUICK, epochs=1, resume=True)
 

@@ -19,7 +19,16 @@ from xforecast.report import Report
 from xforecast.spec import Climatology, DataSpec, Grid, Variable
 from xforecast.timestep import TimeStep, cycle_phases, month_numbers, seconds_between
 
-__all__ = ["LazyWindows", "TrainingWindows", "cell_weights", "in_memory_or_not", "make_spec", "windows_of"]
+__all__ = [
+    "LazyWindows",
+    "TrainingWindows",
+    "cell_weights",
+    "fields_of",
+    "in_memory_or_not",
+    "make_spec",
+    "names_of",
+    "windows_of",
+]
 
 MEMORY = 2 * 2**30
 """Bytes of lazy data that are loaded to train on them; of larger ones no more than this is kept."""
@@ -67,20 +76,23 @@ def make_spec(
     DataSpec
     """
     ds = ds.to_dataset(name=ds.name or "data") if isinstance(ds, xr.DataArray) else ds
-    names = list(variables or _fields(ds))
+    names = names_of(variables) or fields_of(ds)
     if missing := [name for name in names if name not in ds]:
         raise InvalidOption("variables", missing, f"names among {list(ds.data_vars)}")
     if not names:
         raise InvalidOption("ds", list(ds.data_vars), "a variable with a time, a y and an x axis")
+    goals = names_of(targets) or names
+    if missing := [name for name in goals if name not in names]:
+        raise InvalidOption("targets", missing, f"names among {names}")
     dims = _axes(ds[names[0]])
     times = ds[dims["time"]].values
     if len(times) < 2:
         raise InvalidOption("ds", f"{len(times)} time steps", f"at least {history + horizon}")
     period = ds if train is None else ds.sel({dims["time"]: train})
-    names.sort(key=lambda name: name not in (targets or names))  # targets first, as the models have it
+    names = [*goals, *(name for name in names if name not in goals)]  # targets first and in order, as models have it
     transforms = _transforms(transform, names)
     described = [_describe(ds[name], period[name], dims, base, transforms.get(name)) for name in names]
-    known = xr.Dataset({str(name): period[name].notnull().any([dims["time"]]) for name in targets or names}).compute()
+    known = xr.Dataset({str(name): period[name].notnull().any([dims["time"]]) for name in goals}).compute()
     mask = np.ones([ds.sizes[dims["y"]], ds.sizes[dims["x"]]], bool)
     for valid in known.data_vars.values():
         mask &= valid.transpose(dims["y"], dims["x"], ...).values.reshape(mask.shape)
@@ -90,13 +102,19 @@ def make_spec(
         str(_time_step(np.sort(times))),
         history=history,
         horizon=horizon,
-        targets=tuple(targets or names),
-        calendar=calendar,
+        targets=tuple(goals),
+        calendar=names_of(calendar),
         mask=None if mask.all() else mask,
     )
 
 
-def _fields(ds: xr.Dataset) -> list[str]:
+def names_of(given: str | Sequence[str] | None) -> list[str]:
+    """One name or several, as a list."""
+    return [given] if isinstance(given, str) else list(given or ())
+
+
+def fields_of(ds: xr.Dataset) -> list[str]:
+    """Variables that have a time, a y and an x axis."""
     return [str(name) for name in ds.data_vars if all(_found(ds[name], axis) for axis in ("time", "y", "x"))]
 
 
@@ -139,7 +157,10 @@ def _describe(
     facts = _facts(mean=period.mean(), deviation=period.std(), largest=abs(array).max(), missing=array.isnull().any())
     mean, deviation = facts["mean"], facts["deviation"]
     if not np.isfinite(mean):
-        raise InvalidOption(f"variable {array.name!r}", "no values in the training period", "some values")
+        infinite = bool(np.isinf(period).any())
+        found = "infinite values" if infinite else "no values in the training period"
+        remedy = f"ds[{str(array.name)!r}].where(abs(ds[{str(array.name)!r}]) < float('inf'))" if infinite else ""
+        raise InvalidOption(f"variable {array.name!r}", found, "some values, all finite or missing", remedy)
     if deviation <= 1e-6 * facts["largest"]:
         raise InvalidOption(f"variable {array.name!r}", f"{mean:g} everywhere", "values that vary", "leave it out")
     standard_name = array.attrs.get("standard_name")
@@ -377,8 +398,10 @@ def in_memory_or_not(ds: Any, wanted: bool | None) -> Any:
     return ds.compute() if wanted or (wanted is None and ds.nbytes <= MEMORY) else ds
 
 
-def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None, against: str = "the data") -> tuple:
+def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, against: str = "the data") -> tuple:
     """All training windows of a Dataset, and the stamps of its steps; of lazy data the windows are lazy.
+
+    Variables that have the very names of the spec are those, whatever else there is of their standard names.
 
     Parameters
     ----------
@@ -391,7 +414,7 @@ def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None,
     -------
     TrainingWindows or LazyWindows, numpy.ndarray
     """
-    ready = _every_step(ds, spec, variables, against)
+    ready = _every_step(ds, spec, against)
     times = ready.starts.times
     fields = ready.dataset[[variable.name for variable in spec.variables]]
     raw = fields.to_dataarray("channel").transpose("time", "y", "x", "channel")
@@ -407,10 +430,12 @@ def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, variables=None,
     return TrainingWindows(series, truth, numbers, positions, spec.history, spec.horizon), times
 
 
-def _every_step(ds, spec: DataSpec, variables, against: str) -> Conformed:
+def _every_step(ds, spec: DataSpec, against: str) -> Conformed:
     """Conform the whole record, whatever its length and gaps."""
     single = spec.replace(history=1, horizon=1)
-    ready = conform(as_dataset(ds, spec), single, init="all", variables=variables, against=against)
+    ds = as_dataset(ds, spec)
+    own = {variable.name: variable.name for variable in spec.variables if variable.name in ds}
+    ready = conform(ds, single, init="all", variables=own, against=against)
     if isinstance(ready, Report):
         ready.raise_errors()
         raise SpecMismatch("the data do not fit their own spec", ready)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,12 +13,13 @@ from torch import nn
 
 from xforecast.conform import as_dataset, conform
 from xforecast.errors import InvalidOption, UnknownForecaster
+from xforecast.find import Ambiguous, find_variable
 from xforecast.forecaster import Forecaster
 from xforecast.models import MODELS, Ensemble, find_model
 from xforecast.registry import load
 from xforecast.report import Report
 from xforecast.spec import DataSpec, Variable
-from xforecast.training.data import make_spec
+from xforecast.training.data import fields_of, make_spec, names_of
 
 __all__ = ["Origin", "origin_of"]
 
@@ -100,11 +102,28 @@ class Origin:
         lengths = {name: wanted.pop(name) or getattr(old, name) for name in ("history", "horizon")}
         if not any(wanted.values()) and _fits(ds, old):
             return old.replace(**lengths)
+        data = ds.to_dataset(name=ds.name or "data") if isinstance(ds, xr.DataArray) else ds
+        known = self._known(data)
+        # In the forecaster's order, in which its weights know them.
+        chosen = names_of(wanted["variables"]) or fields_of(data)
+        own = [name for name in known.values() if name in chosen]
+        wanted["variables"] = [*own, *(name for name in chosen if name not in own)]
+        goals = [known[name] for name in old.targets if known.get(name) in chosen]
+        wanted["targets"] = wanted["targets"] or goals or None
         base = next((variable.climatology.base for variable in old.variables if variable.climatology), None)
-        wanted["base"] = wanted["base"] or base
+        wanted["base"] = wanted["base"] or (base if known else None)
         wanted["calendar"] = wanted["calendar"] or old.calendar
         new = make_spec(ds, **lengths, **wanted, train=train)
         return new.replace(variables=[self._normalised(variable) for variable in new.variables])
+
+    def _known(self, ds: xr.Dataset) -> dict[str, str]:
+        """Names in the data of the forecaster's variables that are there, by their names in its spec."""
+        found = {}
+        for variable in self.forecaster.spec.variables:
+            with suppress(Ambiguous):
+                if (name := find_variable(ds, variable)) is not None:
+                    found[variable.name] = name
+        return found
 
     def _normalised(self, variable: Variable) -> Variable:
         """As the weights know it, if they know it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,10 +19,13 @@ from torch import nn
 
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption, TrainingError, require
+from xforecast.find import find_axis
 from xforecast.forecaster import Forecaster
 from xforecast.models import MODELS, Ensemble, build, config_class, configure, describe, find_config, find_model, learns
-from xforecast.models.protocol import Config
-from xforecast.spec import DataSpec
+from xforecast.models.protocol import Config, check_positive
+from xforecast.parallel import pick_device
+from xforecast.report import Report
+from xforecast.spec import DataSpec, Variable
 from xforecast.training.data import (
     LazyWindows,
     TrainingWindows,
@@ -32,6 +37,7 @@ from xforecast.training.data import (
 from xforecast.training.finetune import Origin, origin_of
 from xforecast.training.options import TrainingOptions
 from xforecast.training.stages import train_stages
+from xforecast.units import compatible, conversion
 
 __all__ = ["fit"]
 
@@ -145,7 +151,8 @@ def fit(
     >>> forecaster.forecast(field).t.dims
     ('sample', 'lead', 'lat', 'lon')
     """
-    options = _options(training)
+    options = TrainingOptions.from_dict(dict(training))
+    _check_call(ds, valid, members, device, options)
     if resume and folder is None:
         raise InvalidOption("resume", True, "a folder with the checkpoints to go on from", "folder=")
     ds, valid = (in_memory_or_not(data, in_memory) for data in (ds, valid))
@@ -164,9 +171,11 @@ def fit(
     label = name or _label(model, origin)
     if origin is not None:
         members, model = origin.members(members), origin.model
-    if _takes_physical_units(model):
-        spec = _without_normalisation(spec)
-    data, valid_data, period = _windows(ds, spec, training_period, held_out, label)
+    if units := _physical_units(model):
+        spec = _without_normalisation(spec, units)
+    data, valid_data, period = _windows(ds, spec, held_out, label)
+    if held_out is not None and valid_data is None:
+        _without_held_out(label, spec, chosen=not isinstance(valid, float))
     weight = torch.from_numpy(cell_weights(spec, area=area_weights))[None, None, :, :, None]
     place = tempfile.TemporaryDirectory() if folder is None else nullcontext(os.fspath(folder))
     networks = []
@@ -185,6 +194,7 @@ def fit(
                 "device": device,
                 "resume": resume,
                 "progress": progress,
+                "contract": hashlib.sha256(json.dumps(spec.to_dict(), sort_keys=True).encode()).hexdigest(),
             }
             if hasattr(network, "stages"):
                 if members is not None and members > 1:
@@ -253,22 +263,41 @@ def _train_whole(network: nn.Module, data, valid_data, weight: torch.Tensor, opt
     train(network, data, valid_data, weight, options, **course)
 
 
-def _takes_physical_units(model: Any) -> bool:
-    """Whether the model works on the quantity itself, such as pySTEPS on rain rates."""
+def _physical_units(model: Any) -> str | None:
+    """The unit of the quantity itself, for a model that works on that, such as pySTEPS on rain rates."""
     if isinstance(model, nn.Module):
-        return bool(getattr(model, "takes_physical_units", False))
+        return getattr(model, "takes_physical_units", None)
     name = find_config(model) if isinstance(model, Config) else find_model(model)
-    return name is not None and getattr(MODELS[name][0], "takes_physical_units", False)
+    return None if name is None else getattr(MODELS[name][0], "takes_physical_units", None)
 
 
-def _without_normalisation(spec: DataSpec) -> DataSpec:
-    plain: dict[str, Any] = {"offset": 0.0, "scale": 1.0, "transform": None}
+def _without_normalisation(spec: DataSpec, units: str) -> DataSpec:
+    """For values as they are, in a unit."""
+    plain: dict[str, Any] = {"offset": 0.0, "scale": 1.0, "transform": None, "units": units}
+    odd = {variable.name: variable.units for variable in spec.variables if not compatible(variable.units, units)}
+    if odd:
+        raise InvalidOption(
+            "units", odd, f"a rate that converts to {units}", "ds[name].attrs['units'] = ... says what it is; "
+            "xforecast.datasets.open_radar turns reflectivity (dBZ) into a rate",
+        )  # fmt: skip
     return spec.replace(
         variables=[
-            dataclasses.replace(variable, **plain, fill=None if variable.fill is None else 0.0)
+            dataclasses.replace(
+                variable,
+                **plain,
+                fill=None if variable.fill is None else 0.0,
+                statistics=_converted(variable, units),
+            )
             for variable in spec.variables
         ]
     )
+
+
+def _converted(variable: Variable, units: str) -> tuple[float, float] | None:
+    if variable.statistics is None:
+        return None
+    linear, (mean, deviation) = conversion(variable.units, units), variable.statistics
+    return linear(mean), abs(linear.scale) * deviation
 
 
 def _shape(spec: DataSpec) -> dict[str, Any]:
@@ -317,8 +346,24 @@ def _lengths(model, history: int | None, horizon: int | None) -> tuple[int, int]
 # ------------------------------------------------------------------ the data
 
 
-def _options(training: Mapping[str, Any]) -> TrainingOptions:
-    return TrainingOptions.from_dict(dict(training))
+def _check_call(ds, valid, members: int | None, device: str, options: TrainingOptions) -> None:
+    """Before anything is read."""
+    if not isinstance(ds, xr.Dataset | xr.DataArray):
+        raise InvalidOption("ds", type(ds).__name__, "an xarray Dataset or DataArray", "xarray.open_dataset(path)")
+    if members is not None:
+        check_positive("members", members)
+    if valid is None and options.patience is not None:
+        raise InvalidOption("patience", options.patience, "None without held-out data", "valid=0.15")
+    pick_device(device)
+    dim = next((found for array in _arrays(ds) if (found := find_axis(array, "time")) is not None), None)
+    if dim is not None and dim in ds.coords and (repeated := len(ds[dim]) - len(np.unique(ds[dim].values))):
+        raise InvalidOption(
+            f"times of {dim!r}", f"{repeated} that are there twice", "every time once", f"ds.drop_duplicates({dim!r})"
+        )
+
+
+def _arrays(ds: xr.Dataset | xr.DataArray) -> list[xr.DataArray]:
+    return [ds] if isinstance(ds, xr.DataArray) else list(ds.data_vars.values())
 
 
 def _split(ds, valid) -> tuple[slice | None, Any]:
@@ -328,19 +373,28 @@ def _split(ds, valid) -> tuple[slice | None, Any]:
             raise InvalidOption("valid", valid, "a share of the record from 0 to below 1, a slice or a Dataset")
         if valid == 0:
             return None, None
-        from xforecast.find import find_axis
-
-        arrays = [ds] if isinstance(ds, xr.DataArray) else list(ds.data_vars.values())
-        dim = next((found for array in arrays if (found := find_axis(array, "time")) is not None), None)
+        dim = next((found for array in _arrays(ds) if (found := find_axis(array, "time")) is not None), None)
         if dim is None:
             raise InvalidOption("ds", dict(ds.sizes), "a time axis with dates", "xarray.decode_cf(ds)")
         times = np.sort(ds[dim].values)
+        if len(times) < 2:
+            raise InvalidOption("ds", f"{len(times)} time steps", "a record of several")
         first = times[int(len(times) * (1 - valid))]
         return slice(None, times[int(len(times) * (1 - valid)) - 1]), slice(first, None)
     return None, valid
 
 
-def _windows(ds, spec: DataSpec, training_period, held_out, label: str):
+def _without_held_out(label: str, spec: DataSpec, *, chosen: bool) -> None:
+    """Say that nothing is left to choose the best weights by: an error where the user said what to hold out."""
+    wanted = f"at least {spec.horizon} steps in a row, after {spec.history} of history"
+    if chosen:
+        raise InvalidOption("valid", "held-out data without a whole window", wanted, "a longer period, or valid=None")
+    report = Report(label)
+    report.warn("held out", f"too little for a window ({wanted}): the last weights are kept, unjudged")
+    report.emit_warnings()
+
+
+def _windows(ds, spec: DataSpec, held_out, label: str):
     """Training and validation windows; none of the former reaches into the held-out period."""
     windows, times = windows_of(ds, spec, against=label)
     period = f"{str(times[0])[:10]} to {str(times[-1])[:10]}"
@@ -349,7 +403,7 @@ def _windows(ds, spec: DataSpec, training_period, held_out, label: str):
         touched = _touching(windows, inside)
         valid = dataclasses.replace(windows, positions=windows.positions[_starting(windows, inside)])
         windows = dataclasses.replace(windows, positions=windows.positions[~touched])
-        if inside.any():
+        if len(valid):
             period += f", without {str(times[inside][0])[:10]} to {str(times[inside][-1])[:10]} held out"
     else:
         valid = None if held_out is None else windows_of(held_out, spec, against=label)[0]

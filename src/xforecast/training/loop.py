@@ -80,9 +80,11 @@ class _Learner(lightning.LightningModule):
         if self.trainer.world_size > 1:  # all processes learn of a loss that is not finite, and stop together
             self.last_loss = self.trainer.strategy.reduce(self.last_loss, reduce_op="mean")
         if not torch.isfinite(self.last_loss):
+            slower = f"a smaller learning_rate (now {self.options.learning_rate:g}), or check the data for outliers"
+            first = "a loss that leaves out targets of weight 0, which may be NaN, or check the data for outliers"
             raise TrainingError(
                 f"the loss is {self.last_loss.item()} at step {self.global_step}\n"
-                f"  -> a smaller learning_rate (now {self.options.learning_rate:g}), or check the data for outliers"
+                f"  -> {slower if self.global_step else first}"
             )
         return loss
 
@@ -149,6 +151,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     progress: bool | None = None,
+    contract: str = "",
 ) -> nn.Module:
     """Train a model in place and leave it with its best weights.
 
@@ -170,6 +173,8 @@ def train(
         Go on from the last checkpoint in ``folder``.
     progress : bool, optional
         Draw a bar.
+    contract : str
+        Digest of the spec, which has the statistics of the data: checkpoints of other data are refused.
 
     Returns
     -------
@@ -190,7 +195,7 @@ def train(
     each = -(-count // (options.batch_size * options.accumulate * options.devices))
     steps = options.steps or options.epochs * each
     learner = _Learner(model, weight, options, steps, each)
-    learner.record = identity(model, count, options)
+    learner.record = identity(model, count, options, contract)
     last = folder / "last.ckpt"
     resumed = resume and last.exists()
     if resumed:

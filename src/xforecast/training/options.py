@@ -86,6 +86,10 @@ class TrainingOptions(Config):
                 check_positive(option, getattr(self, option))
         if not self.learning_rate > 0:
             raise InvalidOption("learning_rate", self.learning_rate, "a positive number")
+        if not self.weight_decay >= 0:
+            raise InvalidOption("weight_decay", self.weight_decay, "0 or more")
+        if not self.gradient_clip > 0:
+            raise InvalidOption("gradient_clip", self.gradient_clip, "a positive number, such as 1.0")
         if not 0 <= self.warmup < 1:
             raise InvalidOption("warmup", self.warmup, "a share of the steps, from 0 to below 1")
         if self.average is not None and not 0 < self.average < 1:

@@ -80,7 +80,8 @@ def train_stages(
         stage, own = _stage(model, name, given, training, spec)
         stage.prepare(*_examples(data))  # type: ignore[operator]
         stage.moving = moving is not None  # type: ignore[assignment]
-        summary = json.dumps({**own.to_dict(), "moving": stage.moving}, sort_keys=True)
+        facts = {**own.to_dict(), "moving": stage.moving, "contract": course.get("contract", "")}
+        summary = json.dumps(facts, sort_keys=True)
         if course.get("resume") and _read(stage, summary, folder):
             continue
         pairs, held_out, weights = data, valid, weight

@@ -104,7 +104,7 @@ class Extrapolation(nn.Module):
     torch.Size([1, 2, 64, 64, 1])
     """
 
-    takes_physical_units = True
+    takes_physical_units = "mm h-1"
     any_grid = True
 
     def __init__(self, config: ExtrapolationConfig):
