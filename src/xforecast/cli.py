@@ -117,13 +117,13 @@ def _benchmark(chosen: argparse.Namespace) -> None:
     from xforecast import benchmark
 
     if chosen.data is None:
-        print(benchmark.costs(chosen.name))
+        print(benchmark.costs(chosen.name, paper=chosen.paper))
         return
     table = benchmark.run(
         chosen.name,
         chosen.data,
         chosen.folder,
-        models="all" if chosen.models == ["all"] else chosen.models,
+        models=chosen.models,
         minutes=chosen.minutes,
         seed=chosen.seed,
         paper=chosen.paper,
@@ -233,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--data", help="file or folder of the data set")
     benchmark.add_argument("--folder", default="xforecast-benchmark", help="where to write (default: %(default)s)")
     benchmark.add_argument("--models", nargs="+", help="rows or forecasters; all trains every network of the table")
-    benchmark.add_argument("--minutes", type=float, default=10.0, help="of training for each network")
+    benchmark.add_argument("--minutes", type=float, help="of training for each network, 10 by default")
     benchmark.add_argument("--seed", type=int, default=0)
     benchmark.add_argument("--paper", action="store_true", help="print the published numbers beside")
     benchmark.add_argument("--device", default="auto")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from xforecast import benchmark, datasets, skill
 from xforecast.benchmark import runs
 from xforecast.benchmark.tasks import TASKS, Experiment, Task
 from xforecast.cli import main
-from xforecast.errors import InvalidOption, MissingExtra
+from xforecast.errors import DataFileError, InvalidOption, MissingExtra, XForecastWarning
 
 ROWS = {
     "persistence": {"model": "Persistence"},
@@ -87,6 +88,66 @@ def test_a_forecaster_of_ones_own_is_a_row(task, tmp_path):
     assert table.frame.loc[str(folder), "MSE"] == pytest.approx(table.frame.loc["persistence", "MSE"], rel=1e-4)
 
 
+def test_a_folder_is_for_one_data_set_and_one_seed(task, tmp_path):
+    data, folder = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    (data / "a.nc").write_bytes(b"one")
+    benchmark.run(task, data, folder)
+    benchmark.run(task, data, folder)
+    with pytest.raises(InvalidOption, match="another seed"):
+        benchmark.run(task, data, folder, seed=1)
+    (data / "a.nc").write_bytes(b"two")
+    with pytest.raises(InvalidOption, match=r"results of another data'.*\n.*--folder"):
+        benchmark.run(task, data, folder)
+
+
+def test_a_network_of_another_length_is_kept_with_a_warning(task, tmp_path):
+    first = benchmark.run(task, tmp_path, tmp_path, models="UNet", minutes=0.01, progress=False)
+    with pytest.warns(XForecastWarning, match=r"UNet was trained here for 0.01 minutes and is kept"):
+        again = benchmark.run(task, tmp_path, tmp_path, models="UNet", minutes=5)
+    assert again.frame.equals(first.frame)
+    with pytest.raises(InvalidOption, match="minutes"):
+        benchmark.run(task, tmp_path, tmp_path, minutes=-1)
+
+
+def test_models_beyond_the_rows_stay_in_the_table(task, tmp_path):
+    benchmark.run(task, tmp_path, tmp_path, models=["DampedPersistence"], progress=False)
+    assert list(benchmark.run(task, tmp_path, tmp_path).frame.index) == ["persistence", "DampedPersistence"]
+
+
+def test_a_forecaster_that_has_seen_what_is_scored_is_told(task, tmp_path, monkeypatch):
+    own = xf.fit(moving_blobs(4, 2), "Persistence", history=3, horizon=3, valid=None, name="mine")
+    folder = str(own.save(tmp_path / "mine"))
+    later = dataclasses.replace(TASKS[task], load=lambda path: dataclasses.replace(load(path), unseen="1984-01-01"))
+    monkeypatch.setitem(TASKS, "blobs", later)
+    with pytest.warns(XForecastWarning, match="mine was trained on data to 2000-.* from 1984-01-01, it knew"):
+        benchmark.run(task, tmp_path, tmp_path / "out", models=[folder])
+
+
+def test_the_time_of_a_forecast_is_that_of_real_data(task, tmp_path, monkeypatch):
+    seen, forward = [], xf.models.Persistence.forward
+    monkeypatch.setattr(xf.models.Persistence, "forward", lambda model, x: seen.append(x) or forward(model, x))
+    assert benchmark.run(task, tmp_path, tmp_path).frame.loc["persistence", "seconds"] > 0
+    assert seen
+    assert all(float(x.std()) > 0 for x in seen)
+
+
+def test_files_that_do_not_fit_are_told(tmp_path):
+    np.savez(tmp_path / "other.npz", digits=np.zeros(3))
+    for name in ("other.npz", "nothing.npz"):
+        with pytest.raises(DataFileError, match=r"npz file of digits(.|\n)*numpy.savez"):
+            benchmark.run("nbody", tmp_path / name, tmp_path)
+    months = xr.date_range("1950-01", "2017-12", freq="MS")
+    axes = {"time": months, "lat": np.arange(-30.0, 31, 2), "lon": np.arange(120.0, 130, 2)}
+    sst = xr.DataArray(np.zeros([len(axis) for axis in axes.values()]), axes, name="sst")
+    sst.to_netcdf(tmp_path / "coarse.nc")
+    with pytest.raises(InvalidOption, match=r"every 5 degrees.*\n.*regrid"):
+        benchmark.run("enso", tmp_path / "coarse.nc", tmp_path)
+    sst.sel(time=slice("1990", None)).to_netcdf(tmp_path / "short.nc")
+    with pytest.raises(InvalidOption, match="1990 to 2017"):
+        benchmark.run("enso", tmp_path / "short.nc", tmp_path)
+
+
 def test_the_table_marks_the_best(task):
     rows = {"a": {"MSE": 2.0, "parameters": 5}, "b": {"MSE": 1.0, "parameters": 1234567}}
     table = benchmark.Table.of(task, rows)
@@ -100,6 +161,8 @@ def test_unknown_tasks_and_rows_are_told(task, tmp_path):
         benchmark.run("chess", tmp_path)
     with pytest.raises(InvalidOption, match="UNett"):
         benchmark.run(task, tmp_path, tmp_path, models=["UNett"])
+    with pytest.raises(InvalidOption, match="--data"):
+        benchmark.costs("enso")
 
 
 @pytest.mark.parametrize(("task", "rows"), [("sevir", 8), ("icar-enso", 8), ("nbody", 2)])
@@ -122,13 +185,20 @@ def test_published_numbers_agree_with_the_counted_parameters():
 def test_every_row_names_a_model_or_a_forecaster(task):
     for options in runs._rows(task).values():
         if "preset" in options:
-            assert getattr(xf.models.presets, options["preset"])
+            assert isinstance(runs._config(options, {}), xf.models.protocol.Config)
         elif "forecaster" in options:
             assert xf.load(options["forecaster"])
         else:
             assert options["model"] in xf.models.MODELS
 
 
+@pytest.mark.parametrize("task", ["sevir", "icar-enso"])
+def test_every_row_of_the_papers_is_a_row(task):
+    assert set(benchmark.Table.of(task, {"x": {}}, paper=True).published.index) <= set(runs._rows(task))
+
+
 def test_on_the_command_line(capsys):
-    assert main(["benchmark", "icar-enso"]) in (0, None)
-    assert "12,062,254" in capsys.readouterr().out
+    assert main(["benchmark", "icar-enso", "--paper"]) in (0, None)
+    out = capsys.readouterr().out
+    assert "12,062,254" in out
+    assert "0.3221" in out  # C-Nino3.4-M of persistence

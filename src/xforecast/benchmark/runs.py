@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import time
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +20,7 @@ import xarray as xr
 
 from xforecast.benchmark.table import Table
 from xforecast.benchmark.tasks import TASKS, Experiment
-from xforecast.errors import InvalidOption, MissingExtra, require
+from xforecast.errors import InvalidOption, MissingExtra, XForecastError, XForecastWarning, require
 from xforecast.find import find_axis
 from xforecast.forecaster import CONFIG_FILE, Forecaster
 from xforecast.models import build, configure, count_parameters, find_config, find_model, learns, presets
@@ -30,8 +32,14 @@ from xforecast.training import fit
 
 __all__ = ["costs", "run"]
 
+MINUTES = 10.0
+"""Of training for each network, where nothing else is asked for."""
 FEWEST_STEPS = 20
 TIMED_STEPS = 3
+PEEK = 2**16
+"""Bytes at either end of a file by which it is known again."""
+PERIOD_END = re.compile(r"to (\d{4}-\d{2}(?:-\d{2})?)")
+"""Of a card."""
 SHORTEST_STEP = 1e-4
 """Seconds, for clocks that are coarse."""
 STARTS_AT_ONCE = 16
@@ -44,7 +52,7 @@ def run(
     folder: str | os.PathLike = "xforecast-benchmark",
     *,
     models: Sequence[str] | str | None = None,
-    minutes: float = 10.0,
+    minutes: float | None = None,
     seed: int = 0,
     paper: bool = False,
     device: str = "auto",
@@ -59,13 +67,16 @@ def run(
     data : path
         What `TASKS` says that it needs.
     folder : path
-        Gets table, figure, forecasters and checkpoints; what it holds is taken as it is.
+        Gets table, figure, forecasters and checkpoints; what it holds is taken as it is. It is for one data set and
+        one seed.
     models : sequence of str or "all", optional
         Rows of the table, models by name (of one's own too, see `xforecast.models.register`), or forecasters by name
         or folder. By default what needs no training, and what was trained
         here before; "all" trains the rest.
     minutes : float
-        Of training for each network; the number of steps is what that time allows on the cores of this machine.
+        Of training for each network, 10 by default; the number of steps is what that time allows on the cores of this
+        machine, 20 at least. A network that is there already is kept, with a warning if it was trained for another
+        time.
     seed : int
         Of weights, order of data and samples.
     paper : bool
@@ -83,7 +94,9 @@ def run(
     Raises
     ------
     InvalidOption
-        An unknown task or row, or data that do not suffice.
+        An unknown task or row, data that do not suffice, or a folder of other data or another seed.
+    DataFileError
+        Data that cannot be read.
 
     Examples
     --------
@@ -92,9 +105,12 @@ def run(
     xforecast.errors.InvalidOption: task: found 'chess', wanted one of enso, icar-enso, nbody, radar, sevir
     """
     _check_task(task)
+    if minutes is not None and not minutes > 0:
+        raise InvalidOption("minutes", minutes, "a positive number")
     place = Path(folder) / task
     rows = _rows(task)
     experiment = TASKS[task].load(Path(data))
+    _check_folder(place, Path(data), seed)
     found = {}
     for name in _chosen(rows, models, place, experiment):
         options = rows.get(name) or ({"model": known} if (known := find_model(name)) else {"forecaster": name})
@@ -105,17 +121,24 @@ def run(
     return table
 
 
-def costs(task: str) -> Table:
+def costs(task: str, *, paper: bool = False) -> Table:
     """Parameters and multiply-accumulates of one forecast of the papers' networks; no data are needed.
 
     Parameters
     ----------
-    task : str
-        As in `run`.
+    task : {"icar-enso", "nbody", "sevir"}
+        As in `run`; networks for other data have no size without them.
+    paper : bool
+        With the published numbers beside.
 
     Returns
     -------
     Table
+
+    Raises
+    ------
+    InvalidOption
+        Another task.
 
     Examples
     --------
@@ -123,13 +146,18 @@ def costs(task: str) -> Table:
     12062254
     """
     _check_task(task)
-    found = {}
+    if not TASKS[task].published:
+        raise InvalidOption(
+            "data", None, f"{TASKS[task].data}: no paper has a network of a certain size for them",
+            f"xforecast benchmark {task} --data ...",
+        )  # fmt: skip
+    found: dict[str, dict[str, float]] = {}
     for name, preset in TASKS[task].published.items():
         config = preset()
         network = _on_no_device(config)
         shape = (config.history, *config.grid, config.input_channels)  # type: ignore[attr-defined]
         found[name] = {"parameters": count_parameters(network), "MACs (G)": macs(network, shape) / 1e9}
-    return Table.of(task, found)
+    return Table.of(task, found, paper=paper)
 
 
 def _on_no_device(config: Config) -> torch.nn.Module:
@@ -161,19 +189,24 @@ def _stored() -> dict[str, Any]:
 
 
 def _chosen(rows: Mapping[str, Mapping], models, place: Path, experiment: Experiment) -> list[str]:
-    if models == "all":
-        wanted = list(rows)
-    elif models is None:
+    if models is None:
         ready = [name for name, options in rows.items() if _installed(name, options)]
-        return [name for name in ready if _place(place, name).exists() or not _learns(rows[name], experiment)]
-    else:
-        wanted = [models] if isinstance(models, str) else list(models)
-        unknown = [name for name in wanted if name not in rows and not find_model(name) and not _is_forecaster(name)]
-        if unknown:
-            raise InvalidOption("models", unknown, f"rows among {', '.join(rows)}, models or forecasters")
+        known = [name for name in ready if _place(place, name).exists() or not _learns(rows[name], experiment)]
+        return [*known, *(name for name in _trained(place) if name not in rows)]
+    wanted = [models] if isinstance(models, str) else list(models)
+    if "all" in wanted:
+        wanted = [*rows, *(name for name in wanted if name != "all" and name not in rows)]
+    unknown = [name for name in wanted if name not in rows and not find_model(name) and not _is_forecaster(name)]
+    if unknown:
+        raise InvalidOption("models", unknown, f"'all', rows among {', '.join(rows)}, models or forecasters")
     for name in wanted:  # before hours of training, not after
         _require(name, rows.get(name, {}))
     return wanted
+
+
+def _trained(place: Path) -> list[str]:
+    """Names of what was trained in a folder."""
+    return [json.loads(file.read_text())["card"]["name"] for file in sorted(place.glob(f"forecasters/*/{CONFIG_FILE}"))]
 
 
 def _require(name: str, options: Mapping[str, Any]) -> None:
@@ -190,8 +223,6 @@ def _installed(name: str, options: Mapping[str, Any]) -> bool:
 
 
 def _is_forecaster(name: str) -> bool:
-    from xforecast.errors import XForecastError
-
     try:
         load(name)
     except XForecastError:
@@ -208,22 +239,57 @@ def _place(place: Path, name: str) -> Path:
     return place / "forecasters" / re.sub(r"\W+", "-", name).strip("-").lower() / CONFIG_FILE
 
 
+def _check_folder(place: Path, data: Path, seed: int) -> None:
+    """A folder has the results of one data set and one seed; others would be taken for these."""
+    record, file = {"data": _fingerprint(data, place.parent), "seed": seed}, place / "run.json"
+    if not file.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(record, indent=1))
+        return
+    stored = json.loads(file.read_text())
+    if other := [name for name in record if stored.get(name) != record[name]]:
+        raise InvalidOption(
+            "folder", f"{place} with results of another {' and '.join(other)}", "one for each data set and seed",
+            "another folder (--folder), or remove this one",
+        )  # fmt: skip
+
+
+def _fingerprint(data: Path, but: Path) -> str:
+    """By names, sizes, beginnings and ends of files; those in a folder of results are none of the data."""
+    found = hashlib.sha256()
+    inside = sorted(file for file in data.rglob("*") if file.is_file()) if data.is_dir() else [data]
+    for file in inside:
+        if data.is_dir() and but.resolve() in file.resolve().parents:
+            continue
+        size = file.stat().st_size
+        found.update(f"{file.relative_to(data)} {size}\n".encode())
+        with file.open("rb") as stream:
+            found.update(stream.read(PEEK))
+            stream.seek(max(0, size - PEEK))
+            found.update(stream.read(PEEK))
+    return found.hexdigest()
+
+
 # ------------------------------------------------------------------ forecasters
 
 
 def _forecaster(name, options, experiment: Experiment, place: Path, minutes, seed, device, progress) -> Forecaster:
     """Loaded, or made and kept."""
-    if "forecaster" in options:
-        return load(options["forecaster"])
     file = _place(place, name)
     if file.exists():
-        return Forecaster.load(file.parent)
+        kept = Forecaster.load(file.parent)
+        if minutes is not None and kept.card.get("minutes", minutes) != minutes:
+            had = kept.card["minutes"]
+            _warn(f"{name} was trained here for {had:g} minutes and is kept; another folder trains it for {minutes:g}")
+        return kept
+    if "forecaster" in options:
+        return _unspoilt(load(options["forecaster"]), experiment)
     learnt = _learns(options, experiment)
     shape = _shape(experiment, networks=learnt)
     config = _config(options, shape)
     training = {**_stored()["training"], "seed": seed, **experiment.options}
     if learnt:
-        steps = _affordable(config, shape, training["batch_size"], minutes, device)
+        steps = _affordable(config, shape, training["batch_size"], minutes or MINUTES, device)
         training["steps"] = min(steps, experiment.longest or steps)
     else:
         training["valid"] = None  # a closed form has no best step to choose
@@ -231,8 +297,24 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
         _training_data(experiment, learnt), config, name=name, folder=place / "training" / file.parent.name,
         resume=True, device=device, progress=progress, **training,
     )  # fmt: skip
+    if learnt:
+        made.card["minutes"] = minutes or MINUTES
     made.save(file.parent)
     return made
+
+
+def _unspoilt(forecaster: Forecaster, experiment: Experiment) -> Forecaster:
+    """The forecaster; a warning if its card says that it has learnt from what is scored."""
+    end = PERIOD_END.search(str(forecaster.card.get("period", "")))
+    if experiment.unseen is not None and end is not None and end[1] >= experiment.unseen:
+        _warn(
+            f"{forecaster.name} was trained on data to {end[1]}: what is scored here, from {experiment.unseen}, it knew"
+        )
+    return forecaster
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, XForecastWarning, stacklevel=2)
 
 
 def _training_data(experiment: Experiment, networks: bool) -> xr.Dataset:
@@ -251,9 +333,9 @@ def _shape(experiment: Experiment, networks: bool) -> dict[str, Any]:
 
 
 def _config(options: Mapping[str, Any], shape: Mapping[str, Any]) -> Config:
+    other = {key: value for key, value in options.items() if key not in ("model", "preset", "samples", "extra")}
     if "preset" in options:
-        return getattr(presets, options["preset"])()
-    other = {key: value for key, value in options.items() if key not in ("model", "samples", "extra")}
+        return getattr(presets, options["preset"])(**other)
     return configure(options["model"], shape, other)
 
 
@@ -294,7 +376,8 @@ def _scored(name, forecaster: Forecaster, options, experiment: Experiment, place
     chosen = {"samples": options["samples"]} if "samples" in options else {}
     test = experiment.test.chunk({_time(experiment.test): 64})
     fc = forecaster.forecast(test, init=experiment.starts, seed=seed, device=device, progress=False, **chosen)
-    row = {**_cost(forecaster, options), **experiment.score(fc.chunk(init=STARTS_AT_ONCE))}
+    cost = _cost(forecaster, experiment.test, fc["init"].values[0], {"device": device, **chosen})
+    row = {**cost, **experiment.score(fc.chunk(init=STARTS_AT_ONCE))}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"digest": forecaster.digest, "seed": seed, "row": row}, indent=1))
     return row
@@ -304,13 +387,18 @@ def _time(ds: xr.Dataset) -> Any:
     return next(dim for array in ds.data_vars.values() if (dim := find_axis(array, "time")) is not None)
 
 
-def _cost(forecaster: Forecaster, options: Mapping[str, Any]) -> dict[str, float]:
-    """Parameters, multiply-accumulates and seconds of one forecast."""
+def _cost(forecaster: Forecaster, test: xr.Dataset, init, how: Mapping[str, Any]) -> dict[str, float]:
+    """Parameters, multiply-accumulates and seconds of one forecast, from data in memory to labels."""
+    time_dim = _time(test)
+    history = (
+        test.sortby(time_dim).sel({time_dim: slice(None, init)}).isel({time_dim: slice(-forecaster.spec.history, None)})
+    )
+    history = history.load()
+    seconds = []
+    for _ in range(2):  # the first makes ready
+        begin = time.perf_counter()
+        forecaster.forecast(history, init=init, progress=False, **how)
+        seconds.append(time.perf_counter() - begin)
     parameters = count_parameters(forecaster.model)
-    history = np.zeros((1, *forecaster.spec.input_shape), np.float32)
-    forecaster.predict(history, options.get("samples"))
-    begin = time.perf_counter()
-    forecaster.predict(history, options.get("samples"))
-    seconds = time.perf_counter() - begin
     work = {"MACs (G)": macs(forecaster.model, forecaster.spec.input_shape) / 1e9} if parameters else {}
-    return {"parameters": parameters, **work, "seconds": seconds}
+    return {"parameters": parameters, **work, "seconds": seconds[-1]}

@@ -20,6 +20,7 @@ from xforecast.plot.style import pyplot
 __all__ = ["Table"]
 
 COST = ("parameters", "MACs (G)", "seconds")
+BESIDE = "As printed in the papers, of networks of published size on their data:"
 
 
 @dataclass
@@ -70,11 +71,21 @@ class Table:
     def write(self, folder: Path) -> None:
         """``<task>.md``, ``<task>.csv`` and ``<task>.png`` in a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.task}.md").write_text(self.markdown() + "\n")
+        (folder / f"{self.task}.md").write_text(self.markdown() + "\n" + self._published_markdown())
         self.frame.to_csv(folder / f"{self.task}.csv", index_label="forecaster", float_format="%.6g")
         axis = self.draw()
         axis.figure.savefig(folder / f"{self.task}.png", dpi=130)
         pyplot().close(axis.figure)
+
+    def _published_markdown(self) -> str:
+        if self.published is None or self.published.empty:
+            return ""
+        cells = self.published.map(_as_printed)
+        rows = [
+            ["", *map(str, cells.columns)],
+            *([str(name), *row] for name, row in zip(cells.index, cells.values.tolist(), strict=True)),
+        ]
+        return f"\n{BESIDE}\n\n{markdown_table(rows, align_right=True)}\n"
 
     def draw(self):
         """A line for each forecaster where scores go with lead, else bars of the first score."""
@@ -100,7 +111,9 @@ class Table:
         text = f"{TASKS[self.task].title}\n{self.frame.map(_text).to_string()}"
         if self.published is None:
             return text
-        return f"{text}\n\nas printed in the papers (networks of published size on their data)\n{self.published}"
+        if self.published.empty:
+            return f"{text}\n\nthe papers have no such table"
+        return f"{text}\n\n{BESIDE}\n{self.published.map(_as_printed).to_string()}"
 
 
 def _text(value) -> str:
@@ -111,6 +124,12 @@ def _text(value) -> str:
     return f"{value:.3f}" if 0.001 <= abs(value) < 1000 else f"{value:.2g}"
 
 
-def _published(task: str) -> pd.DataFrame | None:
-    stored = tomllib.loads((files("xforecast.benchmark") / "published.toml").read_text()).get(task)
-    return None if stored is None else pd.DataFrame.from_dict(stored, orient="index")
+def _as_printed(value) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if pd.isna(value) else f"{value:g}"
+
+
+def _published(task: str) -> pd.DataFrame:
+    stored = tomllib.loads((files("xforecast.benchmark") / "published.toml").read_text()).get(task, {})
+    return pd.DataFrame.from_dict(stored, orient="index")

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xforecast import datasets, skill
-from xforecast.errors import InvalidOption
+from xforecast.errors import DataFileError, InvalidOption
 from xforecast.files import open_data
 from xforecast.find import find_axis
 from xforecast.models import presets
@@ -23,6 +23,8 @@ Scores = dict[str, float]
 VIL_THRESHOLDS = (16, 74, 133, 160, 181, 219)
 RAIN_THRESHOLDS = (0.5, 2.0, 5.0, 10.0)
 ENSO_TARGETS, ENSO_TRAINING, ENSO_BASE = slice("1984", "2017"), slice(None, "1981"), ("1951", "1980")
+ENSO_LEADS = 17
+"""Of seasons, in months."""
 FSS_WINDOW = 9
 
 
@@ -46,6 +48,8 @@ class Experiment:
         Positions of the cells that networks see, where not every network can take all of them.
     longest : int, optional
         The most steps of training, where a short record is learnt by heart in more.
+    unseen : str, optional
+        The first date that is scored, where dates are those of the world.
     """
 
     train: xr.Dataset
@@ -55,6 +59,7 @@ class Experiment:
     score: Callable[[xr.Dataset], Scores]
     crop: Mapping[Any, slice] = field(default_factory=dict)
     longest: int | None = None
+    unseen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,8 +154,12 @@ def _icar_enso(folder: Path) -> Experiment:
 def _nbody(path: Path, sequences: tuple[int, int, int] = (3000, 100, 300)) -> Experiment:
     """Digits of an npz file; the last tenth of them appear in the test sequences only."""
     history = horizon = 10
-    with np.load(path) as stored:
-        digits = stored["images"]
+    try:
+        with np.load(path) as stored:
+            digits = stored["images"]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise DataFileError(f"{path}: found {type(error).__name__}: {error}, wanted an npz file of digits, `images`\n"
+                            "  -> numpy.savez(path, images=...), uint8 (number, 28, 28)") from error  # fmt: skip
     known, unseen = np.split(digits, [len(digits) * 9 // 10])
     sources = (known, known, unseen)
     train, valid, test = (
@@ -180,10 +189,19 @@ def _enso(file: Path) -> Experiment:
     if name is None:
         raise InvalidOption("data", list(ds.data_vars), "a file of monthly sea surface temperature")
     lat, lon = (find_axis(ds[name], axis) for axis in ("y", "x"))
-    nodes = {lat: np.arange(-30.0, 31, 5), lon: np.arange(20.0, 301, 5)}
-    tropics = ds[[name]].sel(nodes, method="nearest", tolerance=0.01)
-    crop = {lat: slice(1, None), lon: slice(8, 56)}
     time = find_axis(ds[name], "time")
+    years = np.unique(ds[time].dt.year.values)
+    if years[0] > int(ENSO_BASE[0]) or years[-1] < int(ENSO_TARGETS.stop):
+        raise InvalidOption("data", f"{years[0]} to {years[-1]}", f"{ENSO_BASE[0]} or before, to {ENSO_TARGETS.stop}")
+    nodes = {lat: np.arange(-30.0, 31, 5), lon: np.arange(20.0, 301, 5)}
+    try:
+        tropics = ds[[name]].sel(nodes, method="nearest", tolerance=0.01)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidOption(
+            "data", f"{name} on {dict(ds[name].sizes)}", "values every 5 degrees, 30S to 30N and 20E to 300E",
+            "xforecast.regrid(ds, like='earthformer-enso').to_netcdf(path)",
+        ) from error  # fmt: skip
+    crop = {lat: slice(1, None), lon: slice(8, 56)}
 
     def score(fc: xr.Dataset) -> Scores:
         index, truth = skill.nino34(fc[name]).compute(), skill.nino34(ds[name]).compute()
@@ -191,12 +209,14 @@ def _enso(file: Path) -> Experiment:
         by_lead = skill.nino34_correlation(index, truth, targets=ENSO_TARGETS, base=base)
         error = skill.nino34_error(index, truth, targets=ENSO_TARGETS, base=base)
         named = {f"{int(lead)}": by_lead.sel(lead=lead, drop=True) for lead in by_lead["lead"]}
-        means = {"mean": skill.nino34_mean(by_lead), "RMSE": error.mean("lead")}
-        return _numbers({**named, **means})
+        if by_lead.sizes["lead"] < ENSO_LEADS:  # means over fewer leads are no match for the others
+            return _numbers(named)
+        return _numbers({**named, "mean": skill.nino34_mean(by_lead), "RMSE": error.mean("lead")})
 
     options = {"history": 12, "horizon": 18, "valid": slice("1972", "1981"), "base": ENSO_BASE, "calendar": ["annual"]}
     starts = slice(str(int(ENSO_TARGETS.start) - 2), ENSO_TARGETS.stop)
-    return Experiment(tropics.sel({time: ENSO_TRAINING}), ds[[name]], starts, options, score, crop=crop, longest=450)
+    train, unseen = tropics.sel({time: ENSO_TRAINING}), f"{ENSO_TARGETS.start}-01-01"
+    return Experiment(train, ds[[name]], starts, options, score, crop=crop, longest=450, unseen=unseen)
 
 
 # ------------------------------------------------------------------ radar
@@ -209,7 +229,12 @@ def _radar(file: Path) -> Experiment:
     history, horizon = 7, 12
     first = steps * 2 // 3
     if first < 2 * (history + horizon) or steps - first < history + horizon:
-        raise InvalidOption("data", f"{steps} frames", f"at least {4 * (history + horizon)}")
+        raise InvalidOption(
+            "data",
+            f"{steps} frames",
+            f"at least {4 * (history + horizon)}: two thirds to learn from, a third to forecast",
+            "a longer event",
+        )
     train, test = rain.isel(time=slice(first)), rain.isel(time=slice(first, None))
     starts = list(test["time"].values[history - 1 : -horizon])
 
@@ -222,7 +247,7 @@ def _radar(file: Path) -> Experiment:
         return _numbers({"CSI-M": csi.mean("threshold"), **named, "FSS-2": fss, "CRPS": crps})
 
     options = {"history": history, "horizon": horizon, "valid": 0.15, "transform": ("log1p", 0.5)}
-    return Experiment(train, test, starts, options, score)
+    return Experiment(train, test, starts, options, score, unseen=str(starts[0])[:10])
 
 
 # ------------------------------------------------------------------ the table
@@ -259,7 +284,7 @@ TASKS = {
     ),
     "enso": Task(
         "Nino3.4 from observations to 1981, targets 1984-2017", "a file of monthly SST from 1951 or before to 2017",
-        {**{str(lead): True for lead in range(1, 18)}, "mean": True, "RMSE": False}, _enso, by="lead",
+        {**{str(lead): True for lead in range(1, ENSO_LEADS + 1)}, "mean": True, "RMSE": False}, _enso, by="lead",
     ),
     "radar": Task(
         "Radar rain, 7 frames in, 12 out", "a radar file that `xforecast.datasets.open_radar` reads",

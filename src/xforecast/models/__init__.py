@@ -210,20 +210,24 @@ def register(kind: type[nn.Module], config: type[Config]) -> type[nn.Module]:
 
 
 def find_model(name: str) -> str | None:
-    """The name of a model as it is registered, in any case; that of another package is imported first.
+    """The name of a model as it is registered, in any case, with or without hyphens and spaces; that of another package
+    is imported first.
 
     Examples
     --------
-    >>> find_model("earthformer"), find_model("no such model")
-    ('Earthformer', None)
+    >>> find_model("earthformer"), find_model("E3D-LSTM"), find_model("no such model")
+    ('Earthformer', 'E3DLSTM', None)
     """
-    known = {model.lower(): model for model in MODELS}
-    if name.lower() not in known:
+    wanted = _plainly(name)
+    if wanted not in map(_plainly, MODELS):
         for entry in entry_points(group=GROUP):
-            if entry.name.lower() == name.lower():
+            if _plainly(entry.name) == wanted:
                 entry.load()
-                known = {model.lower(): model for model in MODELS}
-    return known.get(name.lower())
+    return next((model for model in MODELS if _plainly(model) == wanted), None)
+
+
+def _plainly(name: str) -> str:
+    return name.lower().replace("-", "").replace(" ", "")
 
 
 def find_config(config: Config) -> str | None:
