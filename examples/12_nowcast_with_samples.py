@@ -31,8 +31,8 @@ print(xf.check(rain, "prediff-radar", init=init))
 # Samples differ because the noise that they begin with differs. Sample 3 is always the same for this start and
 # ``seed=0``, however many you ask for. ``steps=10`` is half the default, for the sake of this page.
 #
-# Rain that comes in from beyond the map is not known; the forecast has the map's own rain there, mirrored. So forecast
-# more than you need, and look at the middle.
+# Rain that comes in from beyond the map is not known; the forecast has the map's own rain there, mirrored and smoothed.
+# So forecast more than you need, and look at the middle.
 
 middle = {"y": slice(32, 160), "x": slice(32, 160)}
 fc = rain.earthformer.forecast("prediff-radar", init=init, samples=8, steps=10).rain_rate.isel(middle)

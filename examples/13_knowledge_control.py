@@ -43,8 +43,8 @@ for n in (-4, -2, 0, 2, 4):
     print(f"n = {n:+d}: mean {mean:.2f} mm/h; off by {before:.2f} without guidance, {after:.3f} with it")
 
 # %%
-# The wetter the hour is said to be, the wetter the samples, where rain is plausible at all. The middle is shown: near
-# the edges, what comes in from beyond is the map's own rain, mirrored.
+# The wetter the hour is said to be, the wetter the samples, where rain is plausible at all. The middle is shown: what
+# comes in from beyond the edges is a guess.
 
 middle = {"y": slice(24, 104), "x": slice(24, 104)}
 for n in (-4, 4):

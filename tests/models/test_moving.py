@@ -21,7 +21,7 @@ from xforecast.models import (
     build,
     config_class,
 )
-from xforecast.models.motion import displacements, estimate_motion, warp
+from xforecast.models.motion import displacements, estimate_motion, softened, warp
 from xforecast.models.moving import Fading
 from xforecast.spec import DataSpec, Grid, Variable
 
@@ -121,6 +121,17 @@ def test_targets_and_forecasts_are_inverse():
     assert there.isnan().any()  # what has left
     back = moving.scattered(torch.where(there.isnan(), 0.0, there), motion)
     torch.testing.assert_close(back[:, :, 16:-16, 16:-16], frames[:, 5:, 16:-16, 16:-16], atol=0.1, rtol=0)
+
+
+def test_what_comes_from_beyond_is_smooth_and_the_rest_is_moved_as_it_is():
+    field = torch.rand(1, 1, 48, 48, 1, generator=torch.Generator().manual_seed(0))
+    east = torch.stack([torch.zeros(1, 1, 48, 48), torch.full((1, 1, 48, 48), -24.0)], dim=2)
+    moved = warp(field, east)
+    soft = softened(moved, east)
+    torch.testing.assert_close(soft[..., 24:, :], moved[..., 24:, :])
+    roughness = (soft[..., :24, :] - moved.mean()).std(dim=(0, 1, 2, 4))
+    assert roughness[0] < 0.1 * roughness[23]
+    torch.testing.assert_close(softened(torch.ones_like(field), east), torch.ones_like(field))
 
 
 def test_a_field_at_rest_is_left_as_it_is():

@@ -7,7 +7,7 @@ from torch import nn
 
 from xforecast.errors import InvalidOption
 
-__all__ = ["displacements", "estimate_motion", "inside", "warp"]
+__all__ = ["displacements", "estimate_motion", "inside", "softened", "warp"]
 
 SCALES = (8, 4, 2, 1)
 """Sides of the squares that are averaged, from coarse to fine."""
@@ -17,6 +17,9 @@ ROUNDS = {"whole": 5, "local": 3}
 """Corrections of one motion for the whole field, and of one for each place, at every scale."""
 REACH = 24.0
 """Cells over which the motion is taken as one: the standard deviation of a normal weight."""
+WIDTHS = (4.0, 8.0, 16.0)
+"""Cells over which what comes from beyond the edges is smoothed: standard deviations of normal weights, each twice the
+one before."""
 CAUTION = 0.3
 """Weight of the motion of the whole field, in shares of the mean evidence of a place."""
 
@@ -186,7 +189,44 @@ def warp(
 
 def inside(displacement: torch.Tensor) -> torch.Tensor:
     """Whether displaced places are within the field, (batch, time, height, width)."""
+    return _beyond(displacement) <= 0
+
+
+def softened(moved: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
+    """A field that `warp` has moved, smoothed where it comes from beyond the edges, the more so the farther.
+
+    What comes from there is not known, and mirrored detail must not look as if it were.
+
+    Parameters
+    ----------
+    moved : Tensor, (batch, time, height, width, channel)
+    displacement : Tensor, (batch, time, 2, height, width)
+        As it was moved.
+
+    Examples
+    --------
+    >>> field = torch.rand(1, 1, 8, 8, 1)
+    >>> still, far = torch.zeros(1, 1, 2, 8, 8), torch.full((1, 1, 2, 8, 8), 32.0)
+    >>> softened(field, still).equal(field), bool(softened(field, far).std() < 0.1 * field.std())
+    (True, True)
+    """
+    width = _beyond(displacement).clamp(min=0) / 2
+    if not bool((width > 0).any()):
+        return moved
+    frames = moved.float().movedim(-1, 2)
+    first = WIDTHS[0]
+    level = torch.where(width < first, width / first, 1 + (width.clamp(min=first) / first).log2())
+    level = level.clamp(max=len(WIDTHS))[:, :, None]
+    soft = (1 - level).clamp(min=0) * frames
+    for number, reach in enumerate(WIDTHS, 1):
+        smooth = _smoothed(frames.flatten(0, 1), reach).reshape(frames.shape)
+        soft = soft + (1 - (level - number).abs()).clamp(min=0) * smooth
+    return soft.movedim(2, -1).to(moved.dtype)
+
+
+def _beyond(displacement: torch.Tensor) -> torch.Tensor:
+    """How many cells displaced places are beyond the nearest edge, 0 or less within, (batch, time, height, width)."""
     height, width = displacement.shape[3:]
     y = torch.arange(height, device=displacement.device)[:, None] + displacement[:, :, 0]
     x = torch.arange(width, device=displacement.device) + displacement[:, :, 1]
-    return (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
+    return torch.stack([-y, y - (height - 1), -x, x - (width - 1)]).amax(0)

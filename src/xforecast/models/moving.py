@@ -13,7 +13,7 @@ from torch import nn
 from xforecast.errors import InvalidOption
 from xforecast.models.earthformer import Earthformer, EarthformerConfig
 from xforecast.models.guidance import residual_of
-from xforecast.models.motion import displacements, estimate_motion, inside, warp
+from xforecast.models.motion import displacements, estimate_motion, inside, softened, warp
 from xforecast.models.protocol import ConfigOfModel, check_choice, draws_samples
 from xforecast.models.tiling import tiled
 
@@ -225,8 +225,12 @@ class Moving(nn.Module):
         return torch.where(known & inside(ahead)[..., None], moved, torch.nan)
 
     def scattered(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
-        """Forecasts in moving coordinates, where the rain will be; the inverse of `targets`. Differentiable."""
-        return warp(y, displacements(motion, -y.shape[1]))
+        """Forecasts in moving coordinates, where the rain will be; the inverse of `targets`. Differentiable.
+
+        What comes from beyond the map is mirrored, and smoothed the more the farther it comes from.
+        """
+        back = displacements(motion, -y.shape[1])
+        return softened(warp(y, back), back)
 
     def moved(
         self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None
