@@ -257,6 +257,8 @@ def _check_folder(place: Path, data: Path, seed: int) -> None:
 def _fingerprint(data: Path, but: Path) -> str:
     """By names, sizes, beginnings and ends of files; those in a folder of results are none of the data."""
     found = hashlib.sha256()
+    if not data.exists():  # an address or a pattern
+        return str(data)
     inside = sorted(file for file in data.rglob("*") if file.is_file()) if data.is_dir() else [data]
     for file in inside:
         if data.is_dir() and but.resolve() in file.resolve().parents:
