@@ -51,6 +51,7 @@ numpydoc_xref_param_type = False
 # -- gallery --------------------------------------------------------------------------------------
 
 sphinx_gallery_conf = {
+    "ignore_repr_types": r"matplotlib",
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/\d\d_",
