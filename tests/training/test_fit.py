@@ -245,7 +245,7 @@ def test_targets_come_first(wave):
 def test_every_target_is_forecast_as_itself_in_any_order(wave, targets):
     two = wave.assign(heat=(wave.sst.dims, 1000 * wave.sst.values, {"units": "J"}))
     fc = xf.fit(two, "Persistence", history=2, horizon=1, targets=targets, valid=None).forecast(two)
-    assert list(fc.data_vars) == [targets] if isinstance(targets, str) else targets
+    assert list(fc.data_vars) == ([targets] if isinstance(targets, str) else targets)
     for name in fc.data_vars:
         np.testing.assert_allclose(fc[name].isel(sample=0, lead=0), two[name].isel(time=-1), rtol=1e-5)
 

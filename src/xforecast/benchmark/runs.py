@@ -29,6 +29,7 @@ from xforecast.models.protocol import Config
 from xforecast.parallel import pick_device
 from xforecast.registry import load
 from xforecast.training import fit
+from xforecast.training.data import time_axis
 
 __all__ = ["costs", "run"]
 
@@ -256,13 +257,15 @@ def _check_folder(place: Path, data: Path, seed: int) -> None:
 
 def _fingerprint(data: Path, but: Path) -> str:
     """By names, sizes, beginnings and ends of files; those in a folder of results are none of the data."""
-    found = hashlib.sha256()
     if not data.exists():  # an address or a pattern
         return str(data)
-    inside = sorted(file for file in data.rglob("*") if file.is_file()) if data.is_dir() else [data]
+    inside = [data]
+    if data.is_dir():
+        inside = sorted(
+            file for file in data.rglob("*") if file.is_file() and but.resolve() not in file.resolve().parents
+        )
+    found = hashlib.sha256()
     for file in inside:
-        if data.is_dir() and but.resolve() in file.resolve().parents:
-            continue
         size = file.stat().st_size
         found.update(f"{file.relative_to(data)} {size}\n".encode())
         with file.open("rb") as stream:
@@ -376,7 +379,7 @@ def _scored(name, forecaster: Forecaster, options, experiment: Experiment, place
         if stored["digest"] == forecaster.digest and stored["seed"] == seed:
             return stored["row"]
     chosen = {"samples": options["samples"]} if "samples" in options else {}
-    test = experiment.test.chunk({_time(experiment.test): 64})
+    test = experiment.test.chunk({time_axis(experiment.test): 64})
     fc = forecaster.forecast(test, init=experiment.starts, seed=seed, device=device, progress=False, **chosen)
     cost = _cost(forecaster, experiment.test, fc["init"].values[0], {"device": device, **chosen})
     row = {**cost, **experiment.score(fc.chunk(init=STARTS_AT_ONCE))}
@@ -385,17 +388,10 @@ def _scored(name, forecaster: Forecaster, options, experiment: Experiment, place
     return row
 
 
-def _time(ds: xr.Dataset) -> Any:
-    return next(dim for array in ds.data_vars.values() if (dim := find_axis(array, "time")) is not None)
-
-
 def _cost(forecaster: Forecaster, test: xr.Dataset, init, how: Mapping[str, Any]) -> dict[str, float]:
     """Parameters, multiply-accumulates and seconds of one forecast, from data in memory to labels."""
-    time_dim = _time(test)
-    history = (
-        test.sortby(time_dim).sel({time_dim: slice(None, init)}).isel({time_dim: slice(-forecaster.spec.history, None)})
-    )
-    history = history.load()
+    dim = time_axis(test)
+    history = test.sortby(dim).sel({dim: slice(None, init)}).isel({dim: slice(-forecaster.spec.history, None)}).load()
     seconds = []
     for _ in range(2):  # the first makes ready
         begin = time.perf_counter()

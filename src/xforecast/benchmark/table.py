@@ -65,8 +65,7 @@ class Table:
             ]
             for column in self.frame
         }
-        columns = {TASKS[self.task].title: [str(name) for name in self.frame.index], **cells}
-        return markdown_table([[str(name) for name in columns], *zip(*columns.values(), strict=True)], align_right=True)
+        return _markdown(pd.DataFrame(cells, self.frame.index), TASKS[self.task].title)
 
     def write(self, folder: Path) -> None:
         """``<task>.md``, ``<task>.csv`` and ``<task>.png`` in a folder."""
@@ -80,12 +79,7 @@ class Table:
     def _published_markdown(self) -> str:
         if self.published is None or self.published.empty:
             return ""
-        cells = self.published.map(_as_printed)
-        rows = [
-            ["", *map(str, cells.columns)],
-            *([str(name), *row] for name, row in zip(cells.index, cells.values.tolist(), strict=True)),
-        ]
-        return f"\n{BESIDE}\n\n{markdown_table(rows, align_right=True)}\n"
+        return f"\n{BESIDE}\n\n{_markdown(self.published.map(_as_printed))}\n"
 
     def draw(self):
         """A line for each forecaster where scores go with lead, else bars of the first score."""
@@ -114,6 +108,11 @@ class Table:
         if self.published.empty:
             return f"{text}\n\nthe papers have no such table"
         return f"{text}\n\n{BESIDE}\n{self.published.map(_as_printed).to_string()}"
+
+
+def _markdown(cells: pd.DataFrame, corner: str = "") -> str:
+    rows = zip(map(str, cells.index), *(cells[column] for column in cells), strict=True)
+    return markdown_table([[corner, *map(str, cells.columns)], *rows], align_right=True)
 
 
 def _text(value) -> str:

@@ -176,8 +176,7 @@ def warp(
     batch, time, height, width, channels = field.shape
     with torch.autocast(field.device.type, enabled=False):  # places need more than half precision
         values, displacement = field.float(), displacement.float()
-        y = torch.arange(height, device=field.device)[:, None] + displacement[:, :, 0]
-        x = torch.arange(width, device=field.device) + displacement[:, :, 1]
+        y, x = _places(displacement)
         places = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], dim=-1).flatten(0, 1)
         frames = values.flatten(0, 1).movedim(-1, 1)
         moved = nn.functional.grid_sample(frames, places, mode=mode, padding_mode=beyond, align_corners=True)
@@ -227,6 +226,13 @@ def softened(moved: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
 def _beyond(displacement: torch.Tensor) -> torch.Tensor:
     """How many cells displaced places are beyond the nearest edge, 0 or less within, (batch, time, height, width)."""
     height, width = displacement.shape[3:]
+    y, x = _places(displacement)
+    return torch.stack([-y, y - (height - 1), -x, x - (width - 1)]).amax(0)
+
+
+def _places(displacement: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and columns of displaced cells, (batch, time, height, width)."""
+    height, width = displacement.shape[3:]
     y = torch.arange(height, device=displacement.device)[:, None] + displacement[:, :, 0]
     x = torch.arange(width, device=displacement.device) + displacement[:, :, 1]
-    return torch.stack([-y, y - (height - 1), -x, x - (width - 1)]).amax(0)
+    return y, x

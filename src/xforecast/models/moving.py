@@ -346,19 +346,20 @@ class Moving(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             x = x.clone()
             motion = self.motion(x)
-            moving, paths = self.gathered(x, motion), motion[rows.to(x.device)]
+            own = rows.to(x.device)
+            moving, paths = self.gathered(x, motion), motion[own]
             start = self._start(moving, moving.shape[-1])
-            start = start[rows.to(x.device)] if isinstance(start, torch.Tensor) else start
+            start = start[own] if isinstance(start, torch.Tensor) else start
             if constraint is not None and getattr(constraint, "space", "decoded") != "latent":
                 if hasattr(constraint, "prepare"):
-                    constraint = constraint.prepare(x[rows.to(x.device)])
+                    constraint = constraint.prepare(x[own])
                 constraint = _Moved(constraint, lambda field: self.scattered(start + field, paths))
             if constraint is not None:
                 options["constraint"] = constraint
             found = self.network.sample(moving, rows, members, generators, **options)
             if isinstance(found, tuple):
                 return self.scattered(start + found[0], paths), *found[1:]
-            return self._kept(x[rows.to(x.device)], self.scattered(start + found, paths))
+            return self._kept(x[own], self.scattered(start + found, paths))
 
 
 class Fading(nn.Module):

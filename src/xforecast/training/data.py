@@ -22,11 +22,14 @@ from xforecast.timestep import TimeStep, cycle_phases, month_numbers, seconds_be
 __all__ = [
     "LazyWindows",
     "TrainingWindows",
+    "arrays_of",
     "cell_weights",
+    "dataset_of",
     "fields_of",
     "in_memory_or_not",
     "make_spec",
     "names_of",
+    "time_axis",
     "windows_of",
 ]
 
@@ -75,7 +78,7 @@ def make_spec(
     -------
     DataSpec
     """
-    ds = ds.to_dataset(name=ds.name or "data") if isinstance(ds, xr.DataArray) else ds
+    ds = dataset_of(ds)
     names = names_of(variables) or fields_of(ds)
     if missing := [name for name in names if name not in ds]:
         raise InvalidOption("variables", missing, f"names among {list(ds.data_vars)}")
@@ -106,6 +109,21 @@ def make_spec(
         calendar=names_of(calendar),
         mask=None if mask.all() else mask,
     )
+
+
+def dataset_of(ds: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """A Dataset from either, before there is a spec that could name an array without a name."""
+    return ds.to_dataset(name=ds.name or "data") if isinstance(ds, xr.DataArray) else ds
+
+
+def arrays_of(ds: xr.Dataset | xr.DataArray) -> list[xr.DataArray]:
+    """The variables, or the one array."""
+    return [ds] if isinstance(ds, xr.DataArray) else list(ds.data_vars.values())
+
+
+def time_axis(ds: xr.Dataset | xr.DataArray) -> Hashable | None:
+    """The time axis of the first variable that has one."""
+    return next((dim for array in arrays_of(ds) if (dim := _found(array, "time")) is not None), None)
 
 
 def names_of(given: str | Sequence[str] | None) -> list[str]:
@@ -392,8 +410,7 @@ def in_memory_or_not(ds: Any, wanted: bool | None) -> Any:
     if not isinstance(ds, xr.Dataset | xr.DataArray):
         return ds
     if not ds.chunks:
-        arrays = [ds] if isinstance(ds, xr.DataArray) else list(ds.data_vars.values())
-        times = {dim for array in arrays if (dim := _found(array, "time")) is not None}
+        times = {dim for array in arrays_of(ds) if (dim := _found(array, "time")) is not None}
         return ds.chunk(dict.fromkeys(times, "auto")) if wanted is False else ds
     return ds.compute() if wanted or (wanted is None and ds.nbytes <= MEMORY) else ds
 

@@ -19,7 +19,7 @@ from xforecast.models import MODELS, Ensemble, find_model
 from xforecast.registry import load
 from xforecast.report import Report
 from xforecast.spec import DataSpec, Variable
-from xforecast.training.data import fields_of, make_spec, names_of
+from xforecast.training.data import dataset_of, fields_of, make_spec, names_of
 
 __all__ = ["Origin", "origin_of"]
 
@@ -102,7 +102,7 @@ class Origin:
         lengths = {name: wanted.pop(name) or getattr(old, name) for name in ("history", "horizon")}
         if not any(wanted.values()) and _fits(ds, old):
             return old.replace(**lengths)
-        data = ds.to_dataset(name=ds.name or "data") if isinstance(ds, xr.DataArray) else ds
+        data = dataset_of(ds)
         known = self._known(data)
         # In the forecaster's order, in which its weights know them.
         chosen = names_of(wanted["variables"]) or fields_of(data)

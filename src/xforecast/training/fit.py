@@ -19,7 +19,6 @@ from torch import nn
 
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption, TrainingError, require
-from xforecast.find import find_axis
 from xforecast.forecaster import Forecaster
 from xforecast.models import MODELS, Ensemble, build, config_class, configure, describe, find_config, find_model, learns
 from xforecast.models.protocol import Config, check_positive
@@ -32,6 +31,7 @@ from xforecast.training.data import (
     cell_weights,
     in_memory_or_not,
     make_spec,
+    time_axis,
     windows_of,
 )
 from xforecast.training.finetune import Origin, origin_of
@@ -177,6 +177,7 @@ def fit(
     if held_out is not None and valid_data is None:
         _without_held_out(label, spec, chosen=not isinstance(valid, float))
     weight = torch.from_numpy(cell_weights(spec, area=area_weights))[None, None, :, :, None]
+    contract = hashlib.sha256(json.dumps(spec.to_dict(), sort_keys=True).encode()).hexdigest()
     place = tempfile.TemporaryDirectory() if folder is None else nullcontext(os.fspath(folder))
     networks = []
     with place as root:
@@ -194,7 +195,7 @@ def fit(
                 "device": device,
                 "resume": resume,
                 "progress": progress,
-                "contract": hashlib.sha256(json.dumps(spec.to_dict(), sort_keys=True).encode()).hexdigest(),
+                "contract": contract,
             }
             if hasattr(network, "stages"):
                 if members is not None and members > 1:
@@ -355,15 +356,11 @@ def _check_call(ds, valid, members: int | None, device: str, options: TrainingOp
     if valid is None and options.patience is not None:
         raise InvalidOption("patience", options.patience, "None without held-out data", "valid=0.15")
     pick_device(device)
-    dim = next((found for array in _arrays(ds) if (found := find_axis(array, "time")) is not None), None)
+    dim = time_axis(ds)
     if dim is not None and dim in ds.coords and (repeated := len(ds[dim]) - len(np.unique(ds[dim].values))):
         raise InvalidOption(
             f"times of {dim!r}", f"{repeated} that are there twice", "every time once", f"ds.drop_duplicates({dim!r})"
         )
-
-
-def _arrays(ds: xr.Dataset | xr.DataArray) -> list[xr.DataArray]:
-    return [ds] if isinstance(ds, xr.DataArray) else list(ds.data_vars.values())
 
 
 def _split(ds, valid) -> tuple[slice | None, Any]:
@@ -373,7 +370,7 @@ def _split(ds, valid) -> tuple[slice | None, Any]:
             raise InvalidOption("valid", valid, "a share of the record from 0 to below 1, a slice or a Dataset")
         if valid == 0:
             return None, None
-        dim = next((found for array in _arrays(ds) if (found := find_axis(array, "time")) is not None), None)
+        dim = time_axis(ds)
         if dim is None:
             raise InvalidOption("ds", dict(ds.sizes), "a time axis with dates", "xarray.decode_cf(ds)")
         times = np.sort(ds[dim].values)
