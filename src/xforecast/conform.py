@@ -497,16 +497,15 @@ def _right_spacing(values, dim, wanted: float, grid: Grid, cyclic: bool, report:
     if abs(found / wanted - 1) <= grid.tolerance:
         return True
     unit = "degrees" if grid.kind == "latlon" else "m"
-    remedy = _regrid(report) if grid.kind == "latlon" else _other_pixels(wanted / found, grid.tolerance)
+    remedy = _regrid(report) if grid.kind == "latlon" else _other_pixels(grid.pixels_across(found, wanted))
     report.error("grid", f"{dim}: spacing {found:g} {unit}, wanted {wanted:g}", remedy)
     return False
 
 
-def _other_pixels(factor: float, tolerance: float) -> str:
-    """How to come to pixels that are larger by a factor."""
-    whole = round(factor)
-    if whole >= 2 and abs(factor / whole - 1) <= tolerance:
-        return f"xforecast.datasets.average_pixels(ds[variable], {whole})"
+def _other_pixels(factor: int) -> str:
+    """How to come to pixels that are larger by a factor, 1 if there is none."""
+    if factor > 1:
+        return f"xforecast.datasets.average_pixels(ds[variable], {factor})"
     return "put the data onto such a map with a package for map projections"
 
 

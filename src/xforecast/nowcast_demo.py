@@ -162,8 +162,8 @@ def _fitted(rain: xr.Dataset, spec: DataSpec) -> xr.Dataset:
     if x is None or x not in rain.coords or rain.sizes[x] < 2:
         return rain
     found, wanted = float(abs(rain[x].astype(float).diff(x).median())), spec.grid.spacing[1]
-    factor = round(wanted / found) if found else 1
-    if rain[x].attrs.get("units") != "m" or factor < 2 or abs(factor * found / wanted - 1) > spec.grid.tolerance:
+    factor = spec.grid.pixels_across(found, wanted)
+    if rain[x].attrs.get("units") != "m" or factor == 1:
         return rain
     print(f"averaged: squares of {factor} x {factor} pixels of {found / 1000:g} km to {wanted / 1000:g} km")
     mapping = [key for key in rain.data_vars if not rain[key].dims]

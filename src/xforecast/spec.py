@@ -341,6 +341,18 @@ class Grid:
         """Whether the cells have places of their own, rather than being any window."""
         return self.y is not None and self.x is not None
 
+    def pixels_across(self, found: float, wanted: float) -> int:
+        """How many pixels of one size make one of another on a side; 1 where that is no whole number.
+
+        Examples
+        --------
+        >>> grid = Grid("projected", (4, 4), spacing=(2000.0, 2000.0))
+        >>> grid.pixels_across(500.0, 2000.0), grid.pixels_across(1300.0, 2000.0)
+        (4, 1)
+        """
+        whole = round(wanted / found) if found else 1
+        return whole if whole >= 2 and abs(whole * found / wanted - 1) <= self.tolerance else 1
+
     def to_dict(self) -> dict:
         """JSON-ready form."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
