@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 from xforecast.models import BlockConfig, DecoderConfig, Earthformer, EarthformerConfig, EncoderConfig
+from xforecast.models.blocks.cuboid import Partition
+from xforecast.models.blocks.patterns import self_cuboids
 from xforecast.models.cost import macs
-from xforecast.models.cuboid import Partition
-from xforecast.models.patterns import self_cuboids
 
 patterns = ["full", "axial", "divided_st", "video_swin_2x4", "spatial_lg_4"]
 grid = (2, 8, 8)

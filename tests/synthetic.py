@@ -11,7 +11,7 @@ from torch import nn
 
 from xforecast.forecaster import Forecaster
 from xforecast.models import Persistence, PersistenceConfig
-from xforecast.models.protocol import Config
+from xforecast.models.contract import Config
 from xforecast.spec import Climatology, DataSpec, Grid, Variable
 
 LAT = np.arange(-10.0, 11.0, 5.0)

@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from xforecast.models.cuboid import Partition
-from xforecast.models.patterns import DILATED, Cuboid
+from xforecast.models.blocks.cuboid import Partition
+from xforecast.models.blocks.patterns import DILATED, Cuboid
 
 CUTS = {
     "local": Cuboid((1, 4, 4)),

@@ -49,11 +49,13 @@ def test_forecasts_of_many_starts(init, starts, place, capsys):
 
 def test_many_starts_are_lazy_and_one_is_not(place, capsys, monkeypatch):
     seen = []
-    import xforecast.registry
+    from xforecast.forecaster import registry
 
-    original = xforecast.registry.forecast
+    original = registry.forecast
     monkeypatch.setattr(
-        xforecast.registry, "forecast", lambda ds, *a, **k: seen.append(bool(ds.chunks)) or original(ds, *a, **k)
+        registry,
+        "forecast",
+        lambda ds, *a, **k: seen.append(bool(ds.chunks)) or original(ds, *a, **k),
     )
     for init in ("all", "2000-06/2000-09", "2000-06,2000-07"):
         run(capsys, "forecast", "sst.nc", "--model", "tiny", "-o", "fc.nc", "--init", init)
@@ -112,7 +114,7 @@ def test_errors_that_a_person_can_mend(arguments, words, place, capsys):
 
 
 def test_a_wrong_output_name_is_told_before_anything_is_computed(place, capsys, monkeypatch):
-    monkeypatch.setattr("xforecast.registry.forecast", lambda *_, **__: pytest.fail("it was computed"))
+    monkeypatch.setattr("xforecast.forecaster.registry.forecast", lambda *_, **__: pytest.fail("it was computed"))
     assert run(capsys, "forecast", "sst.nc", "--model", "tiny", "-o", "fc.csv")[0] == 2
 
 
@@ -154,7 +156,7 @@ def test_models(place, capsys):
 
 
 def test_the_list_of_models(place, capsys, monkeypatch):
-    from xforecast import registry
+    from xforecast.forecaster import registry
 
     monkeypatch.setattr(registry, "IN_PACKAGE", {})
     code, out, _ = run(capsys, "models")
@@ -188,7 +190,7 @@ def test_version_and_help(capsys):
 
 
 def test_samples_and_seed(place, capsys, monkeypatch):
-    from xforecast import registry
+    from xforecast.forecaster import registry
 
     monkeypatch.setattr(registry, "load", lambda name: noise())
     for seed, name in ((1, "a.nc"), (1, "b.nc"), (2, "c.nc")):

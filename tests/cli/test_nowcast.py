@@ -11,11 +11,11 @@ import xarray as xr
 
 from xforecast import datasets
 from xforecast.cli import main
+from xforecast.cli.demo_nowcast import MODEL, nowcast_table
 from xforecast.forecaster import Forecaster
+from xforecast.forecaster.registry import IN_PACKAGE
 from xforecast.models import AutoencoderConfig, CuboidUNetConfig, PreDiff, PreDiffConfig
-from xforecast.models.diffusion import DiffusionLoss
-from xforecast.nowcast_demo import MODEL, nowcast_table
-from xforecast.registry import IN_PACKAGE
+from xforecast.models.prediff.schedule import DiffusionLoss
 from xforecast.spec import DataSpec, Grid, Variable
 
 pytest.importorskip("matplotlib")

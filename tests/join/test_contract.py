@@ -9,8 +9,8 @@ import xarray as xr
 
 import xforecast as xf
 from synthetic import noise, persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
+from xforecast.cf.files import open_data, write
 from xforecast.errors import DataFileError, InvalidOption
-from xforecast.files import open_data, write
 
 
 def sst_forecast(init="all", **options):

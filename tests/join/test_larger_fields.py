@@ -10,7 +10,7 @@ from synthetic import noise, persistence, radar_dataset, radar_spec, sst_dataset
 from xforecast.errors import InvalidOption, SpecMismatch
 from xforecast.forecaster import Forecaster
 from xforecast.models import AutoencoderConfig, CuboidUNetConfig, Earthformer, EarthformerConfig, PreDiff, PreDiffConfig
-from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
+from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule
 from xforecast.spec import Variable
 
 WINDOW = 8

@@ -117,7 +117,7 @@ def test_the_model_runs_when_it_is_computed_and_once_for_each_pair():
 
 
 def test_a_part_computes_that_part_only(monkeypatch):
-    monkeypatch.setattr("xforecast.parallel.BLOCK_INITS", 4)
+    monkeypatch.setattr("xforecast.forecaster.lazy.BLOCK_INITS", 4)
     forecaster = noise()
     lazy = forecaster.forecast(sst_dataset().chunk(time=1), init="all", samples=2)
     lazy.isel(init=0).compute(scheduler="synchronous")
@@ -201,6 +201,6 @@ def test_an_exchanged_forecaster_is_noticed_by_other_processes(tmp_path):
 
 
 def _handle(forecaster):
-    from xforecast.parallel import Handle
+    from xforecast.forecaster.lazy import Handle
 
     return Handle(forecaster.digest, forecaster=forecaster)

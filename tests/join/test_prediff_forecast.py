@@ -11,9 +11,9 @@ from torch import nn
 
 import xforecast as xf
 from synthetic import persistence, radar_dataset, radar_spec
-from xforecast import parallel
 from xforecast.errors import InvalidOption, XForecastWarning
 from xforecast.forecaster import Forecaster
+from xforecast.forecaster import lazy as parallel
 from xforecast.models import (
     AutoencoderConfig,
     ConserveLast,
@@ -24,7 +24,7 @@ from xforecast.models import (
     RegionTotal,
     UpperBound,
 )
-from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
+from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule
 from xforecast.spec import Variable
 from xforecast.training import align
 

@@ -13,9 +13,8 @@ import torch
 
 import xforecast as xf
 from synthetic import persistence, radar_spec, sst_dataset, sst_spec
-from xforecast import registry
 from xforecast.errors import CheckpointError, InvalidOption, SpecMismatch, UnknownForecaster
-from xforecast.forecaster import Forecaster
+from xforecast.forecaster import Forecaster, registry
 from xforecast.models import PreDiff, build, compat, presets
 
 SHIPPED = [name for name in registry.IN_PACKAGE

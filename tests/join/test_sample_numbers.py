@@ -10,8 +10,8 @@ import xarray as xr
 from synthetic import noise, sst_dataset
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
+from xforecast.forecaster.lazy import date_keys, generator, in_batches, pick_device
 from xforecast.models import Ensemble, EnsembleConfig, PersistenceConfig
-from xforecast.parallel import date_keys, generator, in_batches, pick_device
 
 WANTED = {"init": ["2000-06", "2001-03"], "samples": 3, "seed": 5}
 
@@ -44,7 +44,7 @@ def test_the_number_of_samples_does_not_matter(samples, wanted):
 
 @pytest.mark.parametrize("chunks", [{"time": 1}, {"time": 5}, {"time": -1, "lat": 2}])
 def test_chunks_do_not_matter(chunks, wanted, monkeypatch):
-    monkeypatch.setattr("xforecast.parallel.BLOCK_INITS", 1)
+    monkeypatch.setattr("xforecast.forecaster.lazy.BLOCK_INITS", 1)
     xr.testing.assert_equal(noise().forecast(sst_dataset().chunk(chunks), **WANTED).sst.compute(), wanted.sst)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import xforecast as xf
 from xforecast import benchmark
+from xforecast.forecaster.registry import IN_PACKAGE
 from xforecast.models import count_parameters
-from xforecast.registry import IN_PACKAGE
 from xforecast.training import recipes
 from xforecast.training.recipes import radar_scores
 

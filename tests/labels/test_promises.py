@@ -128,7 +128,7 @@ def test_the_valid_time_of_a_start_does_not_depend_on_other_starts():
 
 def test_anomalies_in_anomalies_out():
     ds = sst_dataset()
-    from xforecast.climatology import anomaly
+    from xforecast.labels.climatology import anomaly
 
     cycle = persistence().spec["sst"].climatology.values
     months = xr.DataArray(cycle, dims=("month", "lat", "lon"), coords={"month": np.arange(1, 13)})
@@ -188,8 +188,8 @@ def test_two_variables_of_which_one_is_forecast():
         fc = persistence(spec).forecast(ds)
     assert list(fc.data_vars) == ["sst"]
     np.testing.assert_allclose(fc.sst.isel(sample=0), persisted(ds), atol=1e-4)
-    from xforecast.conform import conform
-    from xforecast.windows import windows
+    from xforecast.labels.conform import conform
+    from xforecast.labels.windows import windows
 
     channels = windows(conform(ds, spec), spec)
     assert channels.shape == (1, HISTORY, LAT.size, LON.size, 2)
@@ -197,8 +197,8 @@ def test_two_variables_of_which_one_is_forecast():
 
 
 def test_calendar_channels_tell_the_phase_of_the_year():
-    from xforecast.conform import conform
-    from xforecast.windows import windows
+    from xforecast.labels.conform import conform
+    from xforecast.labels.windows import windows
 
     spec = sst_spec(calendar=["annual"])
     for ds in (sst_dataset(), sst_dataset().chunk(time=4), written(sst_dataset(), {**PLAIN, "calendar": "noleap"})):

@@ -12,9 +12,9 @@ import xarray as xr
 
 from synthetic import persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
 from xforecast.errors import InvalidOption, SpecMismatch
-from xforecast.report import Report
-from xforecast.starts import select_starts
-from xforecast.timestep import TimeStep, cycle_phases, month_numbers
+from xforecast.labels.report import Report
+from xforecast.labels.starts import select_starts
+from xforecast.spec.timestep import TimeStep, cycle_phases, month_numbers
 
 FIRST = sst_dataset().time.values
 NOLEAP = np.array([cftime.DatetimeNoLeap(2000 + i // 12, i % 12 + 1, 1) for i in range(18)], object)

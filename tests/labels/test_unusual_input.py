@@ -452,7 +452,7 @@ def test_a_window_across_the_date_line_keeps_its_neighbours():
         np.random.default_rng(0).normal(280, 5, (2, 2, 4)), dims=("time", "lat", "lon"), name="t", attrs={"units": "K"},
         coords={"time": xr.date_range("2000", periods=2), "lat": [5.0, 0.0], "lon": [350.0, 355.0, 0.0, 5.0]},
     )  # fmt: skip
-    from xforecast.conform import conform
+    from xforecast.labels.conform import conform
 
     columns = conform(data, spec).source.x_index
     assert list(columns) == [0, 1, 2, 3]

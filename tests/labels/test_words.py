@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthetic import MASK, radar_spec, sst_spec
-from xforecast import errors, units
+from xforecast import errors
+from xforecast.cf import units
 from xforecast.errors import CheckpointError, InvalidOption, MissingExtra, SpecMismatch, UnknownForecaster
-from xforecast.progress import track
-from xforecast.report import Report
+from xforecast.forecaster.progress import track
+from xforecast.labels.report import Report
 from xforecast.spec import Climatology, DataSpec, Grid, Variable
 
 TEMPERATURES = ("degC", "K", "degF", "celsius", "degrees C", "Kelvin", "degree_Celsius", "deg_C", "°C")

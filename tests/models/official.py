@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from xforecast.models import compat
-from xforecast.models.protocol import load_strictly
+from xforecast.models.contract import load_strictly
 
 DATA = Path(os.environ.get("XFORECAST_PARITY", Path(__file__).parents[1] / "data")) / "earthformer"
 

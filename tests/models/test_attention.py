@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from xforecast.errors import InvalidOption
-from xforecast.models.attention import (
+from xforecast.models.blocks.attention import (
     BlockConfig,
     CrossAttentionBlock,
     CuboidCrossAttention,
@@ -19,8 +19,8 @@ from xforecast.models.attention import (
     Quirks,
     SelfAttentionBlock,
 )
-from xforecast.models.cuboid import allowed_pairs
-from xforecast.models.patterns import CrossCuboid, Cuboid
+from xforecast.models.blocks.cuboid import allowed_pairs
+from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
 
 C = 8
 grids = st.tuples(*[st.integers(1, 4)] * 3)

@@ -9,7 +9,7 @@ import torch
 from xforecast.errors import InvalidOption
 from xforecast.models import MODELS, SamplingSchedule, build, config_class, describe
 from xforecast.models.baselines.recurrent import NextFrameModel, patches, unpatches, whole_clip
-from xforecast.models.protocol import ForecastModel
+from xforecast.models.contract import ForecastModel
 
 SMALL = {
     "ConvLSTM": {"channels": (4, 6)},

@@ -11,7 +11,7 @@ from torch import nn
 
 from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.models import Earthformer, compat, count_parameters
-from xforecast.models.attention import (
+from xforecast.models.blocks.attention import (
     BlockConfig,
     CrossAttentionBlock,
     CuboidCrossAttention,
@@ -19,10 +19,10 @@ from xforecast.models.attention import (
     GlobalVectorConfig,
     SelfAttentionBlock,
 )
-from xforecast.models.layers import FeedForward, PositionEmbedding, RMSNorm
-from xforecast.models.patterns import CrossCuboid, Cuboid
+from xforecast.models.blocks.layers import FeedForward, PositionEmbedding, RMSNorm
+from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
+from xforecast.models.blocks.resample import Head, PatchMerging, Stem, StemConfig, Upsample
 from xforecast.models.presets import ORIGINAL
-from xforecast.models.resample import Head, PatchMerging, Stem, StemConfig, Upsample
 
 WORDS = {"l": "local", "d": "dilated"}
 

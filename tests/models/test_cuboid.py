@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xforecast.models.attention import BlockConfig, CuboidCrossAttention
-from xforecast.models.cuboid import Partition, ScoreBias, allowed_pairs, relative_position_index
-from xforecast.models.patterns import CrossCuboid, Cuboid
-from xforecast.models.resample import merged_grid
+from xforecast.models.blocks.attention import BlockConfig, CuboidCrossAttention
+from xforecast.models.blocks.cuboid import Partition, ScoreBias, allowed_pairs, relative_position_index
+from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
+from xforecast.models.blocks.resample import merged_grid
 
 WORDS = {"l": "local", "d": "dilated"}
 extents = st.tuples(*[st.integers(1, 7)] * 3)

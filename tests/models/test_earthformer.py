@@ -25,7 +25,7 @@ from xforecast.models import (
     describe_cuboids,
     presets,
 )
-from xforecast.models.patterns import SELF_PATTERNS
+from xforecast.models.blocks.patterns import SELF_PATTERNS
 
 QUIET = BlockConfig(heads=2, attention_dropout=0, projection_dropout=0, feed_forward_dropout=0)
 SMALL = EarthformerConfig(history=3, horizon=2, grid=(6, 7), base_channels=8, block=QUIET)

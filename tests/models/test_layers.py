@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xforecast.models import layers
+from xforecast.models.blocks.cuboid import ScoreBias
+from xforecast.models.blocks.layers import ACTIVATIONS, FeedForward, PositionEmbedding, RMSNorm, attend, recompute
 from xforecast.models.compat.words import ACTIVATION_WORDS
-from xforecast.models.cuboid import ScoreBias
-from xforecast.models.layers import ACTIVATIONS, FeedForward, PositionEmbedding, RMSNorm, attend, recompute
 
 
 def reference(q, k, v, bias, scale):

@@ -21,8 +21,8 @@ from xforecast.models import (
     build,
     config_class,
 )
-from xforecast.models.motion import displacements, estimate_motion, softened, warp
-from xforecast.models.moving import Fading
+from xforecast.models.wrappers.motion import displacements, estimate_motion, softened, warp
+from xforecast.models.wrappers.moving import Fading
 from xforecast.spec import DataSpec, Grid, Variable
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xforecast.errors import InvalidOption
-from xforecast.models.patterns import (
+from xforecast.models.blocks.patterns import (
     CROSS_PATTERNS,
     SELF_PATTERNS,
     CrossCuboid,

@@ -9,8 +9,8 @@ import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.models import ConserveLast, Constraint, MeanIntensity, NoiseSchedule, RegionTotal, UpperBound
-from xforecast.models.guidance import DecoderGuidance, NetworkGuidance, check_constraint, residual_of, violation
-from xforecast.models.samplers import SAMPLERS, sample
+from xforecast.models.prediff.guidance import DecoderGuidance, NetworkGuidance, check_constraint, residual_of, violation
+from xforecast.models.prediff.samplers import SAMPLERS, sample
 
 SCHEDULE = NoiseSchedule()
 SHAPE = (2, 3, 3, 1)  # time, height, width, channel

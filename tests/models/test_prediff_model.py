@@ -33,11 +33,11 @@ from xforecast.models import (
     describe,
     presets,
 )
-from xforecast.models.attention import BlockConfig
-from xforecast.models.diffusion import DiffusionLoss
-from xforecast.models.protocol import ForecastModel, ProbabilisticModel
-from xforecast.models.samplers import SAMPLERS
-from xforecast.models.unet import ResidualBlock, TimeEmbedding
+from xforecast.models.blocks.attention import BlockConfig
+from xforecast.models.contract import ForecastModel, ProbabilisticModel
+from xforecast.models.prediff.denoiser import ResidualBlock, TimeEmbedding
+from xforecast.models.prediff.samplers import SAMPLERS
+from xforecast.models.prediff.schedule import DiffusionLoss
 from xforecast.spec import DataSpec, Grid, Variable
 
 AUTOENCODER = AutoencoderConfig(level_channels=(8, 16), latent_channels=4, norm_groups=4)

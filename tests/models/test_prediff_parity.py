@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
 from xforecast.models import Autoencoder, MeanIntensity, NoiseSchedule, PreDiff, PreDiffConfig, compat
-from xforecast.models.adversarial import PatchDiscriminator, adaptive_weight
-from xforecast.models.autoencoder import Posterior
-from xforecast.models.diffusion import DiffusionLoss, warming_average
-from xforecast.models.guidance import NetworkGuidance
-from xforecast.models.protocol import load_strictly
-from xforecast.models.samplers import ddim, dpm_solver, spaced_steps
-from xforecast.models.tiling import Tiles
-from xforecast.models.unet import ResidualBlock, TimeEmbedding, sinusoid
+from xforecast.models.blocks.tiling import Tiles
+from xforecast.models.contract import load_strictly
+from xforecast.models.prediff.adversary import PatchDiscriminator, adaptive_weight
+from xforecast.models.prediff.autoencoder import Posterior
+from xforecast.models.prediff.denoiser import ResidualBlock, TimeEmbedding, sinusoid
+from xforecast.models.prediff.guidance import NetworkGuidance
+from xforecast.models.prediff.samplers import ddim, dpm_solver, spaced_steps
+from xforecast.models.prediff.schedule import DiffusionLoss, warming_average
 
 UNETS = [
     "unet_a_axial",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from xforecast.errors import InvalidOption
 from xforecast.models import NoiseSchedule
-from xforecast.models.diffusion import SCHEDULES, DiffusionLoss
-from xforecast.models.samplers import SAMPLERS, ddim, dpm_solver, row_noise, sample, spaced_steps
+from xforecast.models.prediff.samplers import SAMPLERS, ddim, dpm_solver, row_noise, sample, spaced_steps
+from xforecast.models.prediff.schedule import SCHEDULES, DiffusionLoss
 
 MEAN = torch.tensor([2.0, -1.0, 0.5])
 VARIANCE = torch.tensor([4.0, 1.0, 0.25])

@@ -21,7 +21,7 @@ from xforecast.models import (
     build,
     describe,
 )
-from xforecast.models.protocol import ForecastModel, ProbabilisticModel, load_strictly, weighted_mse
+from xforecast.models.contract import ForecastModel, ProbabilisticModel, load_strictly, weighted_mse
 
 SMALL = EarthformerConfig(history=2, horizon=3, grid=(4, 5), base_channels=4)
 CONFIGS = {

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xforecast.errors import InvalidOption
-from xforecast.models.layers import INITIALISERS
-from xforecast.models.resample import (
+from xforecast.models.blocks.layers import INITIALISERS
+from xforecast.models.blocks.resample import (
     Head,
     PatchMerging,
     Stem,

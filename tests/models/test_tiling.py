@@ -15,8 +15,8 @@ from xforecast.models import (
     PreDiff,
     PreDiffConfig,
 )
-from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
-from xforecast.models.tiling import Tiles, tiled
+from xforecast.models.blocks.tiling import Tiles, tiled
+from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule
 
 SIZES = [((16, 16), (16, 16)), ((17, 40), (16, 16)), ((100, 33), (16, 8)), ((9, 5), (4, 5)), ((5, 3), (2, 1)),
          ((3, 2), (1, 1)), ((384, 250), (128, 128))]  # fmt: skip

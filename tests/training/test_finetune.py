@@ -14,7 +14,7 @@ from trained import drifting, small
 import xforecast as xf
 from xforecast.errors import InvalidOption, XForecastWarning
 from xforecast.models import Ensemble, MeanIntensity, PreDiff, PreDiffConfig
-from xforecast.models.protocol import weighted_mse
+from xforecast.models.contract import weighted_mse
 
 QUICK = {"device": "cpu", "progress": False, "valid": None}
 

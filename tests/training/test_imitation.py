@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from xforecast.models.protocol import weighted_mse
+from xforecast.models.contract import weighted_mse
 from xforecast.training.imitation import Imitation, lead_weights
 from xforecast.training.loop import train
 from xforecast.training.options import TrainingOptions

@@ -17,10 +17,11 @@ from trained import drifting
 
 import xforecast as xf
 from synthetic import sst_dataset
-from xforecast import benchmark, plugins
+from xforecast import benchmark
 from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster, XForecastWarning
+from xforecast.forecaster import plugins
 from xforecast.models import MODELS, Config, Ensemble, find_model, register
-from xforecast.models.protocol import weighted_mse
+from xforecast.models.contract import weighted_mse
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "own_architecture.rst"
 QUICK = {"device": "cpu", "progress": False}
@@ -131,7 +132,7 @@ def other_package(tmp_path, monkeypatch, forecaster):
         from dataclasses import dataclass
         import torch
         from xforecast.models import Config, register
-        from xforecast.models.protocol import weighted_mse
+        from xforecast.models.contract import weighted_mse
         @dataclass(frozen=True)
         class HalfConfig(Config):
             horizon: int

@@ -18,7 +18,7 @@ from xforecast.models import (
     PreDiff,
     PreDiffConfig,
 )
-from xforecast.models.diffusion import DiffusionLoss, NoiseSchedule
+from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule
 from xforecast.training import align
 
 TINY = PreDiffConfig(

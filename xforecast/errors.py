@@ -1,0 +1,113 @@
+"""Everything that xforecast raises on purpose.
+
+::
+
+    XForecastError
+    ├── SpecMismatch (ValueError)          the data do not fit what the forecaster was trained on
+    ├── InvalidOption (ValueError)         an argument has a value that cannot work
+    ├── UnknownForecaster (LookupError)    no forecaster of that name, or several fit
+    ├── CheckpointError (ValueError)       weights that are missing, unexpected, misshapen or damaged
+    ├── DataFileError (OSError)            a data file that is missing, truncated or not of the stated layout
+    ├── TrainingError (RuntimeError)       training that cannot go on
+    └── MissingExtra (ImportError)         an optional dependency that is not installed
+
+Each message says what was found, what was wanted and what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = [
+    "CheckpointError",
+    "DataFileError",
+    "InvalidOption",
+    "MissingExtra",
+    "SpecMismatch",
+    "TrainingError",
+    "UnknownForecaster",
+    "XForecastError",
+    "XForecastWarning",
+    "require",
+]
+
+
+class XForecastError(Exception):
+    """Base of every error that xforecast raises on purpose."""
+
+    def __reduce__(self):
+        # Workers send errors home; by default an error is made anew from its message alone.
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[XForecastError], args: tuple, state: dict) -> XForecastError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class SpecMismatch(XForecastError, ValueError):  # noqa: N818 - a public name of the design
+    """The data do not fit the forecaster's specification; the message lists every mismatch at once.
+
+    Attributes
+    ----------
+    report : xforecast.labels.conform.Report or None
+        The check that failed, with one finding for each mismatch.
+    """
+
+    def __init__(self, message: str, report: object | None = None):
+        super().__init__(message)
+        self.report = report
+
+
+class InvalidOption(XForecastError, ValueError):  # noqa: N818
+    """An argument has a value that cannot work."""
+
+    def __init__(self, option: str, found: object, wanted: str, remedy: str = ""):
+        message = f"{option}: found {found!r}, wanted {wanted}"
+        super().__init__(f"{message}\n  -> {remedy}" if remedy else message)
+
+
+class UnknownForecaster(XForecastError, LookupError):  # noqa: N818
+    """No forecaster has that name, or the data fit several and one must be named."""
+
+
+class CheckpointError(XForecastError, ValueError):
+    """Weights are missing, unexpected, misshapen or damaged."""
+
+
+class DataFileError(XForecastError, OSError):
+    """A data file is missing, truncated or not of the stated layout."""
+
+
+class TrainingError(XForecastError, RuntimeError):
+    """Training cannot go on, for example because the loss is not finite."""
+
+
+class MissingExtra(XForecastError, ImportError):  # noqa: N818
+    """An optional dependency is not installed; the message has the exact pip line."""
+
+    def __init__(self, package: str, extra: str, purpose: str):
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed\n  -> pip install 'xforecast[{extra}]'"
+        )
+
+
+class XForecastWarning(UserWarning):
+    """The forecast can be made, but something about the input deserves a look."""
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency, or say which extra installs it.
+
+    Examples
+    --------
+    >>> require("math", extra="demo", purpose="counting").sqrt(4.0)
+    2.0
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(module.partition(".")[0], extra, purpose) from error

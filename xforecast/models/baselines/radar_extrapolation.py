@@ -1,0 +1,228 @@
+"""Radar rain moved along by its own motion, and STEPS on top of it: what nowcasting services use today.
+
+The two wrap pySTEPS (extra ``pysteps``), so that its nowcasts are called, labelled and scored as those of any other
+model. They have nothing to learn and take rain rates in mm/h as they are, without normalisation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from xforecast.errors import InvalidOption, require
+from xforecast.models.contract import Config, check_positive, weighted_mse
+
+__all__ = ["STEPS", "Extrapolation", "ExtrapolationConfig", "STEPSConfig"]
+
+MOTION_FRAMES = 3
+"""Newest frames from which the motion is estimated, and STEPS its temporal correlation."""
+ZERO_RAIN = -15.0
+"""What STEPS sees where there is no rain, in dB of mm/h."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtrapolationConfig(Config):
+    """Configuration of `Extrapolation`.
+
+    Parameters
+    ----------
+    history, horizon : int
+        Number of time steps that go in, 3 or more, and that come out.
+    threshold : float
+        Rain rate below which there is no rain, in mm/h.
+    """
+
+    history: int
+    horizon: int
+    threshold: float = 0.1
+
+    def validate(self) -> None:
+        check_positive("history", self.history, least=MOTION_FRAMES)
+        check_positive("horizon", self.horizon)
+        if not self.threshold > 0:
+            raise InvalidOption("threshold", self.threshold, "a rain rate above 0 mm/h")
+
+
+@dataclass(frozen=True, kw_only=True)
+class STEPSConfig(ExtrapolationConfig):
+    """Configuration of `STEPS`.
+
+    Parameters
+    ----------
+    history, horizon : int
+        Number of time steps that go in, 3 or more, and that come out.
+    threshold : float
+        Rain rate below which there is no rain, in mm/h.
+    minutes, kilometres : float
+        Time step and size of a pixel.
+    cascade_levels : int
+        Number of scales into which the field is taken apart.
+    """
+
+    minutes: float = 5.0
+    kilometres: float = 1.0
+    cascade_levels: int = 6
+
+    def validate(self) -> None:
+        super().validate()
+        check_positive("cascade_levels", self.cascade_levels, least=2)
+        for name in ("minutes", "kilometres"):
+            if not getattr(self, name) > 0:
+                raise InvalidOption(name, getattr(self, name), "a number above 0")
+
+
+class Extrapolation(nn.Module):
+    """Rain carried along a motion field that is found by Lucas-Kanade optical flow, without growth or decay.
+
+    Pixels into which nothing was carried from inside the domain are missing in the forecast.
+
+    Parameters
+    ----------
+    config : ExtrapolationConfig
+
+    Raises
+    ------
+    MissingExtra
+        pySTEPS is not installed.
+
+    References
+    ----------
+    Germann and Zawadzki (2002), Mon. Wea. Rev. 130, 2859-2873; Pulkkinen et al. (2019), Geosci. Model Dev. 12,
+    4185-4219.
+
+    Examples
+    --------
+    >>> model = Extrapolation(ExtrapolationConfig(history=3, horizon=2))
+    >>> model(torch.zeros(1, 3, 64, 64, 1)).shape
+    torch.Size([1, 2, 64, 64, 1])
+    """
+
+    takes_physical_units = "mm h-1"
+    any_grid = True
+
+    def __init__(self, config: ExtrapolationConfig):
+        super().__init__()
+        _pysteps()
+        self.config = config
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Forecast (batch, horizon, height, width, channel) from (batch, history, height, width, channel)."""
+        fields = [self._carried(_frames(history)) for history in x]
+        return torch.from_numpy(np.stack(fields)[..., None]).to(x)
+
+    def _carried(self, rain: np.ndarray) -> np.ndarray:
+        if not (rain > self.config.threshold).any():
+            return np.zeros((self.config.horizon, *rain.shape[1:]), np.float32)
+        motion = _motion(rain, self.config.threshold)
+        carried = _pysteps().extrapolation.semilagrangian.extrapolate(rain[-1], motion, self.config.horizon)
+        return carried.astype(np.float32)
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Weighted mean squared error where the forecast has a value; there is nothing to learn from it."""
+        forecast = self(x)
+        known = torch.isfinite(forecast)
+        whole = known.to(y) if weight is None else known * weight
+        return weighted_mse(torch.where(known, forecast, torch.zeros_like(forecast)), y, whole)
+
+
+class STEPS(Extrapolation):
+    """STEPS: extrapolation in which every scale loses its memory at its own rate and noise takes its place.
+
+    Each sample is drawn by itself from its own generator, and so does not depend on how many are drawn.
+
+    Parameters
+    ----------
+    config : STEPSConfig
+
+    References
+    ----------
+    Bowler, Pierce and Seed (2006), Q. J. R. Meteorol. Soc. 132, 2127-2155; Pulkkinen et al. (2019), Geosci. Model
+    Dev. 12, 4185-4219.
+
+    Examples
+    --------
+    >>> model = STEPS(STEPSConfig(history=3, horizon=2, kilometres=2.0))
+    >>> rows, members = torch.zeros(2, dtype=torch.long), torch.arange(2)
+    >>> model.sample(torch.zeros(1, 3, 64, 64, 1), rows, members, [torch.Generator(), torch.Generator()]).shape
+    torch.Size([2, 2, 64, 64, 1])
+    """
+
+    config: STEPSConfig
+
+    def __init__(self, config: STEPSConfig):
+        super().__init__(config)
+
+    def sample(
+        self,
+        x: torch.Tensor,
+        rows: torch.Tensor,
+        members: torch.Tensor,
+        generators: Sequence[torch.Generator],
+    ) -> torch.Tensor:
+        """Draw samples, as :meth:`xforecast.models.contract.ProbabilisticModel.sample`."""
+        histories: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+        fields = []
+        for row, generator in zip(rows.tolist(), generators, strict=True):
+            if row not in histories:
+                rain = _frames(x[row])
+                wet = (rain > self.config.threshold).any(axis=(1, 2)).all()
+                histories[row] = rain, _motion(rain, self.config.threshold) if wet else None
+            seed = int(torch.randint(2**31 - 1, (), generator=generator))
+            fields.append(self._drawn(*histories[row], seed))
+        return torch.from_numpy(np.stack(fields)[..., None]).to(x)
+
+    def _drawn(self, rain: np.ndarray, motion: np.ndarray | None, seed: int) -> np.ndarray:
+        config = self.config
+        if motion is None:
+            return self._carried(rain)
+        with contextlib.redirect_stdout(io.StringIO()):
+            levels = _pysteps().nowcasts.steps.forecast(
+                _decibels(rain[-MOTION_FRAMES:], config.threshold),
+                motion,
+                config.horizon,
+                n_ens_members=1,
+                n_cascade_levels=config.cascade_levels,
+                precip_thr=10 * np.log10(config.threshold),
+                norain_thr=0.0,
+                kmperpixel=config.kilometres,
+                timestep=config.minutes,
+                seed=seed,
+            )[0]
+        rates = np.where(levels > 10 * np.log10(config.threshold), 10 ** (levels / 10), 0.0)
+        return np.where(np.isnan(levels), np.nan, rates).astype(np.float32)
+
+
+# ------------------------------------------------------------------ on one history, in numpy
+
+
+def _pysteps() -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells where its configuration lies
+        pysteps = require("pysteps", extra="pysteps", purpose="extrapolation and STEPS")
+        from pysteps import extrapolation, motion, nowcasts  # noqa: F401  (pysteps leaves its parts to be imported)
+        from pysteps.extrapolation import semilagrangian  # noqa: F401
+        from pysteps.nowcasts import steps  # noqa: F401
+    return pysteps
+
+
+def _frames(history: torch.Tensor) -> np.ndarray:
+    """Rain rates of the first channel, (history, height, width)."""
+    return np.maximum(history[..., 0].detach().double().cpu().numpy(), 0.0)
+
+
+def _decibels(rain: np.ndarray, threshold: float) -> np.ndarray:
+    return np.where(rain > threshold, 10 * np.log10(np.maximum(rain, threshold)), ZERO_RAIN)
+
+
+def _motion(rain: np.ndarray, threshold: float) -> np.ndarray:
+    """Motion in pixels a step, (2, height, width), from the newest frames."""
+    from pysteps.motion.lucaskanade import dense_lucaskanade
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return dense_lucaskanade(_decibels(rain[-MOTION_FRAMES:], threshold))
