@@ -23,7 +23,6 @@ import xarray as xr
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as safetensors
-from scipy.ndimage import distance_transform_edt
 
 from xforecast._version import __version__
 from xforecast.errors import CheckpointError, InvalidOption, XForecastWarning
@@ -38,7 +37,7 @@ from xforecast.models import MODELS, build, describe
 from xforecast.models.blocks.tiling import Tiles, tiled
 from xforecast.models.contract import draws_samples, load_strictly
 from xforecast.models.prediff.guidance import InPhysicalUnits, check_constraint
-from xforecast.spec import DataSpec, Variable
+from xforecast.spec import DataSpec, normalise, restore
 
 __all__ = ["Forecaster"]
 
@@ -580,60 +579,6 @@ def _identity(model: torch.nn.Module) -> dict[str, Any]:
     if type(model).__name__ in MODELS:
         return describe(model)
     return {"model": f"{type(model).__module__}.{type(model).__qualname__}", "config": repr(model.config)}
-
-
-# ------------------------------------------------------------------ numbers on the way in and out
-
-
-def normalise(x: np.ndarray, spec: DataSpec) -> np.ndarray:
-    """What the network sees: missing values filled, variables transformed and normalised, float32, a new array."""
-    out = np.array(x, dtype=np.float32, order="C")
-    for channel, variable in enumerate(spec.variables):
-        values = out[..., channel]
-        _fill(values, variable)
-        if spec.mask is not None and isinstance(variable.fill, float | int):
-            values[..., ~spec.mask] = variable.fill
-        values[...] = variable.to_network(values)
-    return out
-
-
-def _fill(values: np.ndarray, variable: Variable) -> None:
-    """Fill missing values in place, by the variable's rule."""
-    missing = np.isnan(values)
-    if not missing.any():
-        return
-    if variable.fill is None:
-        raise InvalidOption(
-            f"values of {variable.name!r}",
-            f"{missing.mean():.1%} missing",
-            "no missing values",
-            "fill them first",
-        )
-    if variable.fill != "nearest":
-        values[missing] = variable.fill
-        return
-    for field, holes in zip(
-        values.reshape(-1, *values.shape[-2:]), missing.reshape(-1, *values.shape[-2:]), strict=True
-    ):
-        if holes.all():
-            field[...] = variable.to_physical(np.zeros(()))
-        elif holes.any():
-            rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
-            field[...] = field[rows, columns]
-
-
-def restore(network_out: np.ndarray, x: np.ndarray, spec: DataSpec) -> np.ndarray:
-    """Physical values from what the network gave, with missing values put back."""
-    out = np.array(network_out, np.float32)
-    names = [variable.name for variable in spec.variables]
-    for channel, variable in enumerate(spec.target_variables):
-        values = out[..., channel]
-        values[...] = variable.to_physical(values)
-        absent = np.isnan(x[..., names.index(variable.name)]).all(axis=1)
-        if spec.mask is not None:
-            absent |= ~spec.mask
-        values[np.broadcast_to(absent[:, None, None], values.shape)] = np.nan
-    return out
 
 
 class _Runs:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from xforecast.errors import InvalidOption
 
-__all__ = ["TimeStep"]
+__all__ = [
+    "TimeStep",
+    "calendar_waves",
+    "cycle_phases",
+    "is_cftime",
+    "month_numbers",
+    "months_of",
+    "seconds_between",
+]
 
 SECONDS = {
     "second": 1,
@@ -48,7 +58,8 @@ class TimeStep:
 
     def __post_init__(self):
         if (self.months > 0) == (self.seconds > 0):
-            raise InvalidOption("time step", self, "a positive number of months or of seconds")
+            wanted = "a positive number of months or of seconds"
+            raise InvalidOption("time step", self, wanted, "TimeStep(months=1) or TimeStep(seconds=300)")
 
     @classmethod
     def parse(cls, text: str | TimeStep) -> TimeStep:
@@ -63,7 +74,22 @@ class TimeStep:
                     return cls(months=count * MONTHS[candidate])
                 if candidate in SECONDS:
                     return cls(seconds=count * SECONDS[candidate])
-        raise InvalidOption("time step", text, "a number and a unit, such as '1 month' or '5 minutes'")
+        wanted = "a number and a unit, such as '1 month' or '5 minutes'"
+        raise InvalidOption("time step", text, wanted, f"units are {', '.join([*SECONDS, *MONTHS])}")
+
+    @classmethod
+    def of(cls, times: np.ndarray) -> TimeStep:
+        """The usual distance of sorted stamps: months, where most neighbours lie in different ones, else seconds.
+
+        Examples
+        --------
+        >>> TimeStep.of(np.array(["2000-01-31", "2000-02-29", "2000-03-31"], "datetime64[s]"))
+        TimeStep(months=1, seconds=0)
+        """
+        months = np.median(np.diff(month_numbers(times)))
+        if months >= 1:
+            return cls(months=int(months))
+        return cls(seconds=max(1, round(float(np.median(np.diff(seconds_between(times, times[0])))))))
 
     @property
     def monthly(self) -> bool:
@@ -84,7 +110,7 @@ class TimeStep:
         """The place of each stamp on the regular axis, as integers; neighbours differ by 1.
 
         Fixed steps are counted from the last stamp. A stamp that strays by more than a tenth of a
-        step from the axis gets no place: `strays` tells.
+        step from the axis has no place on it; `strays` says which those are.
         """
         if self.monthly:
             return month_numbers(times) // self.months
@@ -158,10 +184,33 @@ def cycle_phases(times: np.ndarray, cycle: str) -> np.ndarray:
     return 2 * np.pi * seconds / 86400
 
 
+def calendar_waves(times: np.ndarray, cycles: Sequence[str]) -> np.ndarray:
+    """Sine and cosine of each cycle at each stamp, the calendar channels of a network's input.
+
+    Parameters
+    ----------
+    times : numpy.ndarray
+        Stamps, datetime64 or cftime, of any shape.
+    cycles : sequence of {"annual", "diurnal"}
+        In the order of the channels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (*times.shape, channel), two channels for each cycle, float32.
+
+    Examples
+    --------
+    >>> calendar_waves(np.array(["2000-01", "2000-04"], "datetime64[M]"), ["annual"]).round(3).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    phases = [cycle_phases(times, cycle) for cycle in cycles]
+    waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=-1).astype(np.float32) if waves else np.empty((*times.shape, 0), np.float32)
+
+
 def _duration(times: np.ndarray, seconds: int):
     if is_cftime(times):
-        import datetime
-
         return datetime.timedelta(seconds=seconds)
     return np.timedelta64(seconds, "s")
 

@@ -12,11 +12,10 @@ import xarray as xr
 
 from xforecast.cf.variables import Ambiguous, find_axis, is_anomaly
 from xforecast.errors import InvalidOption, SpecMismatch
-from xforecast.forecaster.forecaster import normalise
 from xforecast.labels.climatology import climatology
 from xforecast.labels.conform import Conformed, as_dataset, conform, match_climatology, stamps_like
 from xforecast.labels.report import Report
-from xforecast.spec import Climatology, DataSpec, Grid, Variable
+from xforecast.spec import Climatology, DataSpec, Grid, Variable, normalise
 from xforecast.spec.timestep import TimeStep, cycle_phases, month_numbers, seconds_between
 
 __all__ = [
