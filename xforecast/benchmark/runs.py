@@ -22,9 +22,7 @@ from xforecast.benchmark.table import Table
 from xforecast.benchmark.tasks import TASKS, Experiment
 from xforecast.cf.variables import find_axis
 from xforecast.errors import InvalidOption, MissingExtra, XForecastError, XForecastWarning, require
-from xforecast.forecaster import CONFIG_FILE, Forecaster
-from xforecast.forecaster.lazy import pick_device
-from xforecast.forecaster.registry import load
+from xforecast.forecaster import CONFIG_FILE, Forecaster, load, pick_device
 from xforecast.models import build, configure, count_parameters, find_config, find_model, learns, presets
 from xforecast.models.contract import Config
 from xforecast.models.cost import macs

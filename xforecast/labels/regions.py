@@ -105,3 +105,11 @@ def _in_model_order(value: xr.DataArray, source: Source, name: str) -> np.ndarra
     cells = chosen.broadcast_like(wanted).transpose(*wanted.dims).values
     rows, columns = (np.argsort(np.argsort(index)) for index in (source.y_index, source.x_index))
     return np.asarray(cells[rows][:, columns], np.float32)
+
+
+def region_weights(region, source, name="mask"):
+    if isinstance(region, Mapping):
+        region = _region(region, source)
+    if isinstance(region, xr.DataArray) and region.ndim:
+        return _in_model_order(region, source, name)
+    return region

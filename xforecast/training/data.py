@@ -17,6 +17,7 @@ from xforecast.labels.conform import Conformed, as_dataset, conform, match_clima
 from xforecast.labels.report import Report
 from xforecast.spec import Climatology, DataSpec, Grid, Variable, normalise
 from xforecast.spec.timestep import TimeStep, cycle_phases, month_numbers, seconds_between
+from xforecast.training.loader import OrderedPairs
 
 __all__ = [
     "LazyWindows",
@@ -312,7 +313,7 @@ def network_values(raw: np.ndarray, calendar: np.ndarray, spec: DataSpec) -> tup
 
 
 @dataclass
-class LazyWindows(torch.utils.data.Dataset):
+class LazyWindows(OrderedPairs):
     """The same pairs as `TrainingWindows`, of data larger than memory: read in blocks of time, a few of which are kept.
 
     Parameters

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption, require
-from xforecast.models.contract import Config, check_positive, weighted_mse
+from xforecast.models.catalogue import register
+from xforecast.models.contract import Abilities, Config, check_positive, weighted_mse
 
 __all__ = ["STEPS", "Extrapolation", "ExtrapolationConfig", "STEPSConfig"]
 
@@ -104,8 +105,7 @@ class Extrapolation(nn.Module):
     torch.Size([1, 2, 64, 64, 1])
     """
 
-    takes_physical_units = "mm h-1"
-    any_grid = True
+    abilities = Abilities(any_grid=True, units="mm h-1")
 
     def __init__(self, config: ExtrapolationConfig):
         super().__init__()
@@ -132,6 +132,9 @@ class Extrapolation(nn.Module):
         return weighted_mse(torch.where(known, forecast, torch.zeros_like(forecast)), y, whole)
 
 
+register(Extrapolation, ExtrapolationConfig)
+
+
 class STEPS(Extrapolation):
     """STEPS: extrapolation in which every scale loses its memory at its own rate and noise takes its place.
 
@@ -154,6 +157,7 @@ class STEPS(Extrapolation):
     torch.Size([2, 2, 64, 64, 1])
     """
 
+    abilities = Abilities(samples=None, any_grid=True, units="mm h-1")
     config: STEPSConfig
 
     def __init__(self, config: STEPSConfig):
@@ -197,6 +201,9 @@ class STEPS(Extrapolation):
             )[0]
         rates = np.where(levels > 10 * np.log10(config.threshold), 10 ** (levels / 10), 0.0)
         return np.where(np.isnan(levels), np.nan, rates).astype(np.float32)
+
+
+register(STEPS, STEPSConfig)
 
 
 # ------------------------------------------------------------------ on one history, in numpy
