@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 import tomllib
@@ -16,7 +17,8 @@ from xforecast.cli import doctor
 from xforecast.errors import TOO_NEW
 
 PACKAGE = Path(xforecast.__file__).parent
-PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+ROOT = PACKAGE.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = sorted(PACKAGE.rglob("*.py"))
 FOR_DEVELOPERS = {"all", "dev", "docs", "test"}
 
@@ -104,6 +106,21 @@ def test_versions_that_are_refused_are_not_installed():
     limits = {match[1]: int(match[2]) for lines in PROJECT["optional-dependencies"].values() for line in lines
               if (match := re.match(r"([\w-]+).*<(\d+)$", line))}  # fmt: skip
     assert limits == TOO_NEW
+
+
+def test_every_package_has_a_tested_version():
+    pins = declared([line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line])
+    assert pins >= CORE | OPTIONAL
+
+
+def test_the_conda_environment_has_the_limits_of_the_project():
+    conda = {"pytorch": "torch", "dask-core": "dask", "matplotlib-base": "matplotlib"}
+    listed = re.findall(r"- ([\w-]+)([<>].+)", (ROOT / "environment.yml").read_text())
+    here = {conda.get(plain(name), plain(name)): limits for name, limits in listed}
+    lines = [*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())]
+    limits = {plain(match[1]): match[2] for line in lines if (match := re.match(r"([\w-]+)(?:\[\w+\])?([<>].+)", line))}
+    assert here.keys() >= CORE
+    assert here == {name: limits[name] for name in here}
 
 
 def test_the_doctor_asks_after_what_is_declared():
