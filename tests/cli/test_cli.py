@@ -49,7 +49,7 @@ def test_forecasts_of_many_starts(init, starts, place, capsys):
 
 def test_many_starts_are_lazy_and_one_is_not(place, capsys, monkeypatch):
     seen = []
-    from xforecast.forecaster import registry
+    import xforecast.forecaster as registry
 
     original = registry.forecast
     monkeypatch.setattr(
@@ -156,7 +156,7 @@ def test_models(place, capsys):
 
 
 def test_the_list_of_models(place, capsys, monkeypatch):
-    from xforecast.forecaster import registry
+    import xforecast.forecaster as registry
 
     monkeypatch.setattr(registry, "IN_PACKAGE", {})
     code, out, _ = run(capsys, "models")
@@ -190,7 +190,7 @@ def test_version_and_help(capsys):
 
 
 def test_samples_and_seed(place, capsys, monkeypatch):
-    from xforecast.forecaster import registry
+    import xforecast.forecaster as registry
 
     monkeypatch.setattr(registry, "load", lambda name: noise())
     for seed, name in ((1, "a.nc"), (1, "b.nc"), (2, "c.nc")):

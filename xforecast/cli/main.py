@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from xforecast._doors import FORECAST, first_sentence
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption, XForecastError
 
@@ -20,12 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _tell
+            warnings.showwarning = _print_warning
             return chosen.run(chosen) or 0
     except XForecastError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read our words has had enough of them
+    except BrokenPipeError:  # whoever reads the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _tell(message, category, filename, lineno, file=None, line=None) -> None:
+def _print_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """A warning without the line of code that gave it."""
     print(f"warning: {message}", file=sys.stderr)
 
@@ -61,21 +63,11 @@ def _forecast(chosen: argparse.Namespace) -> None:
     from xforecast.forecaster import forecast
 
     if check_name(chosen.output).resolve() == Path(chosen.input).resolve():
-        raise InvalidOption("output", chosen.output, "another file than the data, which it would replace")
+        raise InvalidOption("output", chosen.output, "another file than the data, which it would replace", "-o fc.nc")
     # Forecasts of many starts are computed and written piece by piece.
     many = chosen.init == "all" or not isinstance(_init(chosen.init), str | None)
     ds = open_data(chosen.input, chunks={} if many else None)
-    fc = forecast(
-        ds,
-        chosen.model,
-        init=_init(chosen.init),
-        samples=chosen.samples,
-        horizon=chosen.horizon,
-        seed=chosen.seed,
-        variables=dict(chosen.variable) or None,
-        climatology=chosen.climatology,
-        device=chosen.device,
-    )
+    fc = forecast(ds, chosen.model, **_options(chosen, FORECAST_OPTIONS))
     print(f"wrote {write(fc, chosen.output)}")
 
 
@@ -83,13 +75,7 @@ def _check(chosen: argparse.Namespace) -> int:
     from xforecast.cf.files import open_data
     from xforecast.forecaster import check
 
-    report = check(
-        open_data(chosen.input),
-        chosen.model,
-        init=_init(chosen.init),
-        variables=dict(chosen.variable) or None,
-        climatology=chosen.climatology,
-    )
+    report = check(open_data(chosen.input), chosen.model, **_options(chosen, DATA_OPTIONS))
     print(report)
     return 0 if report.ok else 1
 
@@ -102,8 +88,7 @@ def _models(chosen: argparse.Namespace) -> None:
     elif chosen.action == "describe":
         print(forecasters.load(_required(chosen.name)))
     else:
-        for name, row in forecasters.list_models().iterrows():
-            print(f"{name}\n  {row['title']}\n  {row['steps']}; {row['grid']}; {row['licence']}; {row['where']}")
+        print(forecasters.list_models())
 
 
 def _train(chosen: argparse.Namespace) -> None:
@@ -138,7 +123,7 @@ def _doctor(chosen: argparse.Namespace) -> None:
     print(examine())
 
 
-# ------------------------------------------------------------------ words to values
+# ------------------------------------------------------------------ text to values
 
 
 def _init(text: str | None) -> object:
@@ -156,6 +141,41 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name or not own:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NAME_IN_THE_FILE, such as sst=tos")
     return name, own
+
+
+def _constraint(text: str) -> Any:
+    from xforecast.models import MeanIntensity, UpperBound
+
+    kinds = {"mean": MeanIntensity, "max": UpperBound}
+    kind, _, number = text.partition("=")
+    try:
+        return kinds[kind](float(number))
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not mean=NUMBER or max=NUMBER, such as mean=2.5") from None
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, value = _pair(text)
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, {"True": True, "False": False}.get(value, value)
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _options(chosen: argparse.Namespace, table: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Options of a forecast from those of the command line; what was not given is left out."""
+    given = {name: getattr(chosen, name) for name in table}
+    given["init"] = _init(given["init"])
+    for name in ("variables", "sampling"):
+        if name in given:
+            given[name] = dict(given[name]) or None
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _base(text: str) -> tuple[str, str]:
@@ -197,10 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     forecast = commands.add_parser("forecast", help="forecast from a file to a file (NetCDF or Zarr, by name)")
     _data_arguments(forecast)
     forecast.add_argument("-o", "--output", required=True, help="a name ending in .nc or .zarr")
-    forecast.add_argument("--samples", type=int)
-    forecast.add_argument("--horizon", type=int, help="number of steps")
-    forecast.add_argument("--seed", type=int, default=0)
-    forecast.add_argument("--device", default="auto")
+    _add_options(forecast, {name: entry for name, entry in FORECAST_OPTIONS.items() if name not in DATA_OPTIONS})
     forecast.set_defaults(run=_forecast)
 
     check = commands.add_parser("check", help="say what a forecaster would repair, warn of or refuse")
@@ -247,21 +264,55 @@ def _parser() -> argparse.ArgumentParser:
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="NetCDF or Zarr")
     parser.add_argument("--model", help="name or folder of a forecaster; the one that fits by default")
-    parser.add_argument("--init", help="a date, FIRST/LAST, a comma list, or all; the newest start by default")
-    parser.add_argument(
-        "--climatology",
-        type=_base,
-        metavar="FIRST/LAST",
-        help="base period of the data's own climatology, in place of the model's, such as 1991/2020",
-    )
-    parser.add_argument(
-        "--variable",
-        action="append",
-        default=[],
-        type=_pair,
-        metavar="NAME=OWN",
-        help="name in the file of a variable of the model, such as sst=tos",
-    )
+    _add_options(parser, DATA_OPTIONS)
+
+
+def _add_options(parser: argparse.ArgumentParser, table: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, entry in table.items():
+        settings = {"dest": name, "help": first_sentence(FORECAST, name), **entry}
+        flags = settings.pop("flags", (f"--{name.replace('_', '-')}",))
+        parser.add_argument(*flags, **settings)
+
+
+DATA_OPTIONS: dict[str, dict[str, Any]] = {
+    "init": {"help": "a date, FIRST/LAST, a comma list, or all; the newest start by default"},
+    "base_period": {
+        "type": _base, "metavar": "FIRST/LAST",
+        "help": "base period of the data's own climatology, in place of the model's, such as 1991/2020",
+    },
+    "climatology": {"type": _base, "metavar": "FIRST/LAST", "help": "the former name of --base-period"},
+    "variables": {
+        "flags": ("--variable",), "action": "append", "default": [], "type": _pair, "metavar": "NAME=OWN",
+        "help": "name in the file of a variable of the model, such as sst=tos",
+    },
+}  # fmt: skip
+"""How the command line takes the options of a forecast that say how data are read."""
+
+FORECAST_OPTIONS: dict[str, dict[str, Any]] = {
+    **DATA_OPTIONS,
+    "samples": {"type": int},
+    "horizon": {"type": int},
+    "seed": {"type": int, "default": 0},
+    "constraint": {
+        "type": _constraint, "metavar": "KIND=NUMBER",
+        "help": "what samples shall obey: mean=NUMBER or max=NUMBER, in the units of the model",
+    },
+    "sampler": {},
+    "steps": {"type": int},
+    "strength": {"type": float},
+    "eta": {"type": float},
+    "guidance": {"choices": ("auto", "network", "decoder")},
+    "through_denoiser": {"action": argparse.BooleanOptionalAction},
+    "sampling": {
+        "action": "append", "default": [], "type": _setting, "metavar": "NAME=VALUE",
+        "help": "an option of sampling of a model of one's own",
+    },
+    "device": {"default": "auto"},
+    "precision": {"default": "auto", "choices": ("auto", "float32", "bfloat16")},
+    "batch_size": {"default": "auto", "type": _batch_size},
+    "progress": {"action": argparse.BooleanOptionalAction},
+}  # fmt: skip
+"""How the command line takes every option of a forecast."""
 
 
 if __name__ == "__main__":
