@@ -33,7 +33,7 @@ print([name for name in {HEAVY} if name in sys.modules and name not in before])"
 
 def test_the_labels_and_scores_need_no_torch():
     code = """
-import sys, xforecast as xf, xforecast.labels.conform, xforecast.labels.windows
+import sys, xforecast as xf, xforecast.labels
 xf.climatology.climatology, xf.skill, xf.Grid, xf.errors
 print("torch" in sys.modules)"""
     assert run(code).strip() == "False"

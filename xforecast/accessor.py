@@ -9,7 +9,7 @@ import xarray as xr
 
 if TYPE_CHECKING:
     from xforecast.forecaster import Forecaster
-    from xforecast.labels.report import Report
+    from xforecast.labels import Report
 
 __all__ = ["EarthformerAccessor", "Pictures"]
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from synthetic import persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
 from xforecast.errors import InvalidOption, SpecMismatch
-from xforecast.labels.report import Report
+from xforecast.labels import Report
 from xforecast.labels.starts import select_starts
 from xforecast.spec.timestep import TimeStep, cycle_phases, month_numbers
 

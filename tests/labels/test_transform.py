@@ -10,8 +10,9 @@ import xarray as xr
 import xforecast as xf
 from synthetic import persistence, radar_dataset, radar_spec
 from xforecast.errors import InvalidOption
+from xforecast.labels import make_spec
 from xforecast.spec import TRANSFORMS, Climatology, DataSpec, Variable
-from xforecast.training.data import make_spec, windows_of
+from xforecast.training.windows import windows_of
 
 
 def rain(transform: str, **changes) -> Variable:

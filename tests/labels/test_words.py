@@ -14,7 +14,7 @@ from xforecast import errors
 from xforecast.cf import units
 from xforecast.errors import CheckpointError, InvalidOption, MissingExtra, SpecMismatch, UnknownForecaster
 from xforecast.forecaster.progress import track
-from xforecast.labels.report import Report
+from xforecast.labels import Report
 from xforecast.spec import Climatology, DataSpec, Grid, Variable
 
 TEMPERATURES = ("degC", "K", "degF", "celsius", "degrees C", "Kelvin", "degree_Celsius", "deg_C", "°C")

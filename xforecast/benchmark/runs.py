@@ -25,11 +25,11 @@ from xforecast.errors import InvalidOption, MissingExtra, XForecastError, XForec
 from xforecast.forecaster import CONFIG_FILE, Forecaster
 from xforecast.forecaster.lazy import pick_device
 from xforecast.forecaster.registry import load
+from xforecast.labels import time_axis
 from xforecast.models import build, configure, count_parameters, find_config, find_model, learns, presets
 from xforecast.models.contract import Config
 from xforecast.models.cost import macs
 from xforecast.training import fit
-from xforecast.training.data import time_axis
 
 __all__ = ["costs", "run"]
 

@@ -28,11 +28,7 @@ from xforecast._version import __version__
 from xforecast.errors import CheckpointError, InvalidOption, XForecastWarning
 from xforecast.forecaster import lazy as parallel
 from xforecast.forecaster.progress import track
-from xforecast.labels.conform import Conformed, conform
-from xforecast.labels.regions import placed
-from xforecast.labels.report import Report
-from xforecast.labels.values import check_values
-from xforecast.labels.windows import label, windows, with_residual
+from xforecast.labels import Conformed, Report, check_values, conform, label, placed, windows, with_residual
 from xforecast.models import MODELS, build, describe
 from xforecast.models.blocks.tiling import Tiles, tiled
 from xforecast.models.contract import draws_samples, load_strictly

@@ -20,9 +20,8 @@ import torch
 import xarray as xr
 
 from xforecast.errors import CheckpointError, InvalidOption
-from xforecast.labels.report import Report
-from xforecast.labels.values import check_values
-from xforecast.spec.timestep import is_cftime
+from xforecast.labels import Report, check_values
+from xforecast.spec import is_cftime
 
 if TYPE_CHECKING:
     from xforecast.forecaster.forecaster import Forecaster

@@ -31,8 +31,7 @@ from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster, 
 from xforecast.forecaster import plugins
 from xforecast.forecaster.forecaster import CONFIG_FILE, Forecaster
 from xforecast.forecaster.lazy import cache_folder
-from xforecast.labels.regridding import to_grid
-from xforecast.labels.report import Report
+from xforecast.labels import Report, to_grid
 from xforecast.models import PreDiffConfig, compat, presets
 from xforecast.spec import DataSpec, Grid, Variable
 

@@ -1,1 +1,36 @@
-""" """
+"""From labelled data to what a model takes, and back: checks, repairs, windows, and labels on the forecast."""
+
+from xforecast.labels.conform import conform
+from xforecast.labels.conformed import Conformed, label
+from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of, time_axis
+from xforecast.labels.regions import placed, region_weights
+from xforecast.labels.regridding import to_grid
+from xforecast.labels.report import Finding, Report
+from xforecast.labels.starts import Starts
+from xforecast.labels.values import check_values
+from xforecast.labels.variables import as_dataset
+from xforecast.labels.way_back import Source, valid_times, with_residual
+from xforecast.labels.windows import windows
+
+__all__ = [
+    "Conformed",
+    "Finding",
+    "Report",
+    "Source",
+    "Starts",
+    "arrays_of",
+    "as_dataset",
+    "check_values",
+    "conform",
+    "fields_of",
+    "label",
+    "make_spec",
+    "names_of",
+    "placed",
+    "region_weights",
+    "time_axis",
+    "to_grid",
+    "valid_times",
+    "windows",
+    "with_residual",
+]

@@ -15,11 +15,9 @@ from xforecast.cf.variables import Ambiguous, find_variable
 from xforecast.errors import InvalidOption, UnknownForecaster
 from xforecast.forecaster import Forecaster
 from xforecast.forecaster.registry import load
-from xforecast.labels.conform import as_dataset, conform
-from xforecast.labels.report import Report
+from xforecast.labels import Report, as_dataset, conform, fields_of, make_spec, names_of
 from xforecast.models import MODELS, Ensemble, find_model
 from xforecast.spec import DataSpec, Variable
-from xforecast.training.data import dataset_of, fields_of, make_spec, names_of
 
 __all__ = ["Origin", "origin_of"]
 
@@ -102,7 +100,7 @@ class Origin:
         lengths = {name: wanted.pop(name) or getattr(old, name) for name in ("history", "horizon")}
         if not any(wanted.values()) and _fits(ds, old):
             return old.replace(**lengths)
-        data = dataset_of(ds)
+        data = as_dataset(ds)
         known = self._known(data)
         # In the forecaster's order, in which its weights know them.
         chosen = names_of(wanted["variables"]) or fields_of(data)

@@ -22,22 +22,14 @@ from xforecast.cf.units import compatible, conversion
 from xforecast.errors import InvalidOption, TrainingError, require
 from xforecast.forecaster import Forecaster
 from xforecast.forecaster.lazy import pick_device
-from xforecast.labels.report import Report
+from xforecast.labels import Report, make_spec, time_axis
 from xforecast.models import MODELS, Ensemble, build, config_class, configure, describe, find_config, find_model, learns
 from xforecast.models.contract import Config, check_positive
 from xforecast.spec import DataSpec, Variable
-from xforecast.training.data import (
-    LazyWindows,
-    TrainingWindows,
-    cell_weights,
-    in_memory_or_not,
-    make_spec,
-    time_axis,
-    windows_of,
-)
 from xforecast.training.finetune import Origin, origin_of
 from xforecast.training.options import TrainingOptions
 from xforecast.training.stages import train_stages
+from xforecast.training.windows import LazyWindows, TrainingWindows, cell_weights, in_memory_or_not, windows_of
 
 __all__ = ["fit"]
 
