@@ -1,6 +1,6 @@
 """From labelled data to what a model takes, and back: checks, repairs, windows, and labels on the forecast."""
 
-from xforecast.labels.conform import conform
+from xforecast.labels.conform import conform, conform_record
 from xforecast.labels.conformed import Conformed, label
 from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of, time_axis
 from xforecast.labels.regions import placed, region_weights
@@ -22,6 +22,7 @@ __all__ = [
     "as_dataset",
     "check_values",
     "conform",
+    "conform_record",
     "fields_of",
     "label",
     "make_spec",

@@ -22,7 +22,7 @@ from xforecast.labels.variables import Found, as_dataset, find_dimensions, find_
 from xforecast.labels.way_back import source_of
 from xforecast.spec import DataSpec, Variable
 
-__all__ = ["conform"]
+__all__ = ["conform", "conform_record"]
 
 
 def conform(
@@ -83,6 +83,17 @@ def conform(
     anomalies = find_anomalies(found, fields, spec, climatology, report)
     ready = {name: anomalies[name].apply(field, steps[0]).astype(np.float32) for name, field in fields.items()}
     return Conformed(xr.Dataset(ready), source_of(ds, found, anomalies, cells, dims["time"]), starts, report, spec)
+
+
+def conform_record(
+    ds: xr.Dataset | xr.DataArray,
+    spec: DataSpec,
+    *,
+    variables: Mapping[str, Hashable] | None = None,
+    against: str = "the spec",
+) -> Conformed | Report:
+    """Make every step of a record fit a spec, whatever its length and its gaps; the options are those of `conform`."""
+    return conform(ds, spec.replace(history=1, horizon=1), init="all", variables=variables, against=against)
 
 
 def _laid_out(

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xforecast.labels.report import Report
-from xforecast.spec import DataSpec, TimeStep, is_cftime, month_numbers, seconds_between
+from xforecast.spec import DataSpec, TimeStep, is_cftime, is_cftime_date, month_numbers, seconds_between
 
 __all__ = ["Starts", "select_starts", "sorted_times"]
 
@@ -45,7 +45,7 @@ def sorted_times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np
         report.error("time", f"{dim}: no steps at all", "check the selection that was made before")
         return None
     values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
-    if not (values.dtype.kind == "M" or (is_cftime(values) and hasattr(values[0], "calendar"))):
+    if not (values.dtype.kind == "M" or is_cftime_date(values[0])):
         remedy = (
             "give it units such as 'days since 1900-01-01', then xarray.decode_cf(ds)"
             if values.dtype.kind in "iuf"
@@ -248,7 +248,7 @@ def _comparable(date, times: np.ndarray):
     """A date that the axis can look up: one of another calendar type goes as text."""
     if isinstance(date, np.datetime64) and is_cftime(times):
         return str(date.astype("datetime64[s]"))
-    if isinstance(date, datetime.date) if is_cftime(times) else hasattr(date, "calendar"):
+    if isinstance(date, datetime.date) if is_cftime(times) else is_cftime_date(date):
         return date.isoformat()[:19]
     return date
 
@@ -278,8 +278,8 @@ def _position(times: np.ndarray, item: object, step: TimeStep) -> int | None:
 
 
 def _month_of(item: object) -> int | None:
-    if not isinstance(item, (str, np.datetime64)) and hasattr(item, "year") and hasattr(item, "month"):
-        return 12 * item.year + item.month - 1
+    if isinstance(item, datetime.date) or is_cftime_date(item):
+        return int(month_numbers(np.array([item], object))[0])
     try:
         date = np.datetime64(str(item))
     except ValueError:

@@ -15,7 +15,7 @@ from xforecast.cf.variables import Ambiguous, find_variable
 from xforecast.errors import InvalidOption, UnknownForecaster
 from xforecast.forecaster import Forecaster
 from xforecast.forecaster.registry import load
-from xforecast.labels import Report, as_dataset, conform, fields_of, make_spec, names_of
+from xforecast.labels import Report, as_dataset, conform_record, fields_of, make_spec, names_of
 from xforecast.models import MODELS, Ensemble, find_model
 from xforecast.spec import DataSpec, Variable
 
@@ -185,5 +185,4 @@ class Origin:
 
 
 def _fits(ds: xr.Dataset | xr.DataArray, spec: DataSpec) -> bool:
-    single = spec.replace(history=1, horizon=1)
-    return not isinstance(conform(as_dataset(ds, single), single, init="all"), Report)
+    return not isinstance(conform_record(ds, spec), Report)

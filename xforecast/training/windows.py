@@ -9,8 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from xforecast.errors import SpecMismatch
-from xforecast.labels import Conformed, Report, arrays_of, as_dataset, conform, time_axis
+from xforecast.labels import Conformed, Report, arrays_of, as_dataset, conform_record, time_axis
 from xforecast.spec import DataSpec, calendar_waves, normalise
 
 __all__ = ["LazyWindows", "TrainingWindows", "cell_weights", "in_memory_or_not", "windows_of"]
@@ -173,7 +172,7 @@ class LazyWindows(torch.utils.data.Dataset):
         return mixed
 
     def regular_series(self) -> np.ndarray:
-        """As that of `TrainingWindows`; a model that is fitted in closed form needs the whole record at once."""
+        """As that of `TrainingWindows`; a model that is fitted in closed form needs all of the record at once."""
         series, truth = network_values(self.raw.values, self.calendar, self.spec)
         return TrainingWindows(series, truth, self.numbers, self.positions, self.history, self.horizon).regular_series()
 
@@ -219,8 +218,8 @@ def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, against: str = 
     calendar = calendar_waves(times, spec.calendar)
     numbers = spec.step.numbers(times)
     positions = np.arange(spec.history - 1, len(times) - spec.horizon)
-    whole = numbers[positions + spec.horizon] - numbers[positions - spec.history + 1]
-    positions = positions[whole == spec.history + spec.horizon - 1]
+    spanned = numbers[positions + spec.horizon] - numbers[positions - spec.history + 1]
+    positions = positions[spanned == spec.history + spec.horizon - 1]  # others reach over a gap
     if raw.chunks is not None:
         return LazyWindows(raw, calendar, spec, numbers, positions), times
     series, truth = network_values(raw.values, calendar, spec)
@@ -228,14 +227,13 @@ def windows_of(ds: xr.Dataset | xr.DataArray, spec: DataSpec, *, against: str = 
 
 
 def _every_step(ds, spec: DataSpec, against: str) -> Conformed:
-    """Conform the whole record, whatever its length and gaps."""
-    single = spec.replace(history=1, horizon=1)
+    """The record as the spec wants it, or an error with all that is amiss."""
     ds = as_dataset(ds, spec)
     own = {variable.name: variable.name for variable in spec.variables if variable.name in ds}
-    ready = conform(ds, single, init="all", variables=own, against=against)
+    ready = conform_record(ds, spec, variables=own, against=against)
     if isinstance(ready, Report):
         ready.raise_errors()
-        raise SpecMismatch("the data do not fit their own spec", ready)
+        raise AssertionError("a report without errors must come with data")
     return ready
 
 
