@@ -23,7 +23,7 @@ UNEVEN = 0.1
 class Cells:
     """The model's rows and columns, found in the data.
 
-    `apply` brings a field into the model's order and orientation, `undo` back into the data's. Longitudes need no more
+    `apply` puts a field into the model's order and orientation, `undo` back into the data's. Longitudes need no more
     than that: the columns were found in either convention, -180 to 180 or 0 to 360, and the data's own values are kept.
 
     Parameters
