@@ -12,8 +12,7 @@ from xforecast._version import __version__
 
 if TYPE_CHECKING:
     from xforecast import benchmark, climatology, datasets, models, plot, skill, training
-    from xforecast.forecaster import Forecaster
-    from xforecast.forecaster.registry import check, forecast, list_models, load, regrid
+    from xforecast.forecaster import Forecaster, check, forecast, list_models, load, regrid
     from xforecast.spec import Climatology, DataSpec, Grid, Variable
     from xforecast.training.fit import fit
 
@@ -23,12 +22,12 @@ _HOMES = {
     "Forecaster": "xforecast.forecaster",
     "Grid": "xforecast.spec",
     "Variable": "xforecast.spec",
-    "check": "xforecast.forecaster.registry",
+    "check": "xforecast.forecaster",
     "fit": "xforecast.training",
-    "forecast": "xforecast.forecaster.registry",
-    "list_models": "xforecast.forecaster.registry",
-    "load": "xforecast.forecaster.registry",
-    "regrid": "xforecast.forecaster.registry",
+    "forecast": "xforecast.forecaster",
+    "list_models": "xforecast.forecaster",
+    "load": "xforecast.forecaster",
+    "regrid": "xforecast.forecaster",
 }
 _MODULES = ("benchmark", "climatology", "datasets", "models", "plot", "skill", "training")
 

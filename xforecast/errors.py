@@ -9,7 +9,7 @@
     ├── CheckpointError (ValueError)       weights that are missing, unexpected, misshapen or damaged
     ├── DataFileError (OSError)            a data file that is missing, truncated or not of the stated layout
     ├── TrainingError (RuntimeError)       training that cannot go on
-    └── MissingExtra (ImportError)         an optional dependency that is not installed
+    └── MissingExtra (ImportError)         an optional dependency that is not installed, or in a version too new
 
 Each message says what was found, what was wanted and what to do.
 """
@@ -17,6 +17,7 @@ Each message says what was found, what was wanted and what to do.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from types import ModuleType
 
 __all__ = [
@@ -87,12 +88,17 @@ class TrainingError(XForecastError, RuntimeError):
 
 
 class MissingExtra(XForecastError, ImportError):  # noqa: N818
-    """An optional dependency is not installed; the message has the exact pip line."""
+    """An optional dependency is not installed, or in a version that cannot be used; the message has the pip line."""
 
-    def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed\n  -> pip install 'xforecast[{extra}]'"
-        )
+    def __init__(self, package: str, extra: str, purpose: str, *, found: str = "", wanted: str = ""):
+        problem, remedy = f"the package {package!r}, which is not installed", f"xforecast[{extra}]"
+        if found:
+            problem, remedy = f"{package}: found version {found}, wanted {wanted}", f"{package}{wanted}"
+        super().__init__(f"{purpose} needs {problem}\n  -> pip install '{remedy}'")
+
+
+TOO_NEW = {"pysteps": 2}
+"""Major versions from which on a package is called in another way than here; pyproject.toml leaves them out."""
 
 
 class XForecastWarning(UserWarning):
@@ -102,12 +108,30 @@ class XForecastWarning(UserWarning):
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     """Import an optional dependency, or say which extra installs it.
 
+    Raises
+    ------
+    MissingExtra
+        It is not installed, or in a version of `TOO_NEW`.
+
     Examples
     --------
     >>> require("math", extra="demo", purpose="counting").sqrt(4.0)
     2.0
     """
+    package = module.partition(".")[0]
+    _refuse_too_new(package, extra, purpose)
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(module.partition(".")[0], extra, purpose) from error
+        raise MissingExtra(package, extra, purpose) from error
+
+
+def _refuse_too_new(package: str, extra: str, purpose: str) -> None:
+    if package not in TOO_NEW:
+        return
+    try:
+        found = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # then the import says so
+        return
+    if int(found.partition(".")[0]) >= TOO_NEW[package]:
+        raise MissingExtra(package, extra, purpose, found=found, wanted=f"<{TOO_NEW[package]}")

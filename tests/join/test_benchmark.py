@@ -115,7 +115,7 @@ def test_models_beyond_the_rows_stay_in_the_table(task, tmp_path):
     assert list(benchmark.run(task, tmp_path, tmp_path).frame.index) == ["persistence", "DampedPersistence"]
 
 
-def test_a_forecaster_that_has_seen_what_is_scored_is_told(task, tmp_path, monkeypatch):
+def test_a_forecaster_that_has_seen_what_is_scored_is_reported(task, tmp_path, monkeypatch):
     own = xf.fit(moving_blobs(4, 2), "Persistence", history=3, horizon=3, valid=None, name="mine")
     folder = str(own.save(tmp_path / "mine"))
     later = dataclasses.replace(TASKS[task], load=lambda path: dataclasses.replace(load(path), unseen="1984-01-01"))
@@ -132,7 +132,7 @@ def test_the_time_of_a_forecast_is_that_of_real_data(task, tmp_path, monkeypatch
     assert all(float(x.std()) > 0 for x in seen)
 
 
-def test_files_that_do_not_fit_are_told(tmp_path):
+def test_files_that_do_not_fit_are_refused(tmp_path):
     np.savez(tmp_path / "other.npz", digits=np.zeros(3))
     for name in ("other.npz", "nothing.npz"):
         with pytest.raises(DataFileError, match=r"npz file of digits(.|\n)*numpy.savez"):
@@ -156,7 +156,7 @@ def test_the_table_marks_the_best(task):
     assert "1,234,567" in repr(table)
 
 
-def test_unknown_tasks_and_rows_are_told(task, tmp_path):
+def test_unknown_tasks_and_rows_are_refused(task, tmp_path):
     with pytest.raises(InvalidOption, match="one of blobs, enso"):
         benchmark.run("chess", tmp_path)
     with pytest.raises(InvalidOption, match="UNett"):
@@ -178,14 +178,45 @@ def test_published_numbers_agree_with_the_counted_parameters():
         printed = benchmark.Table.of(task, {"x": {}}, paper=True).published
         counted = benchmark.costs(task).frame["parameters"] / 1e6
         for name in counted.index.drop("Rainformer"):  # theirs has weights that nothing uses
-            assert float(counted[name]) == pytest.approx(printed.loc[name, "parameters (M)"], rel=0.02)
+            assert float(counted[name]) == pytest.approx(float(printed.loc[name, "parameters (M)"]), rel=0.02)
+
+
+PRINTED = [
+    ("sevir", "Earthformer", "CSI-219", "0.1791"),
+    ("sevir", "Persistence", "MSE (1e-3)", "11.5338"),
+    ("sevir", "PredRNN", "CSI-M", "0.4080"),
+    ("sevir", "Rainformer", "CSI-181", "0.1670"),
+    ("icar-enso", "PredRNN", "C-Nino3.4-WM", "1.910"),
+    ("icar-enso", "Earthformer w/o global", "MSE (1e-4)", "2.550"),
+    ("icar-enso", "Persistence", "operations (G)", "not printed"),
+]
+
+
+@pytest.mark.parametrize(("task", "row", "column", "text"), PRINTED)
+def test_published_numbers_are_shown_digit_by_digit(task, row, column, text):
+    table = benchmark.Table.of(task, {"x": {}}, paper=True)
+    assert table.published.loc[row, column] == text
+    assert text in repr(table)
+
+
+@pytest.mark.parametrize("task", ["sevir", "icar-enso"])
+def test_every_published_number_has_a_column_of_ours_and_names_its_source(task):
+    table = benchmark.Table.of(task, {"x": {}}, paper=True)
+    scores = table.published.columns.drop(["parameters (M)", "operations (G)", "source"])
+    assert set(scores) <= set(TASKS[task].columns)
+    assert all(source in repr(table) and source in table._published_markdown() for source in table.published["source"])
+    assert "recalled" not in repr(table)
+
+
+def test_a_benchmark_without_a_published_table_says_so():
+    assert "no table of a paper" in repr(benchmark.costs("nbody", paper=True))
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_row_names_a_model_or_a_forecaster(task):
     for options in runs._rows(task).values():
         if "preset" in options:
-            assert isinstance(runs._config(options, {}), xf.models.protocol.Config)
+            assert isinstance(runs._config(options, {}), xf.models.Config)
         elif "forecaster" in options:
             assert xf.load(options["forecaster"])
         else:

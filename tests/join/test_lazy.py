@@ -14,7 +14,7 @@ import xarray as xr
 
 from synthetic import Noise, noise, persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
 from xforecast.errors import SpecMismatch, XForecastWarning
-from xforecast.forecaster import Forecaster
+from xforecast.forecaster import Forecaster, ForecastOptions
 from xforecast.models import Ensemble, EnsembleConfig, Persistence, PersistenceConfig
 
 
@@ -203,4 +203,5 @@ def test_an_exchanged_forecaster_is_noticed_by_other_processes(tmp_path):
 def _handle(forecaster):
     from xforecast.forecaster.lazy import Handle
 
-    return Handle(forecaster.digest, forecaster=forecaster)
+    predictor = forecaster.predictor
+    return Handle(predictor.digest, ForecastOptions.of(predictor), predictor=predictor)

@@ -12,8 +12,7 @@ from torch import nn
 import xforecast as xf
 from synthetic import persistence, radar_dataset, radar_spec
 from xforecast.errors import InvalidOption, XForecastWarning
-from xforecast.forecaster import Forecaster
-from xforecast.forecaster import lazy as parallel
+from xforecast.forecaster import Forecaster, devices
 from xforecast.models import (
     AutoencoderConfig,
     ConserveLast,
@@ -139,7 +138,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory():
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        parallel.in_batches(broken, 4, 4)
+        devices.in_batches(broken, 4, 4)
 
 
 def test_saved_and_loaded_it_forecasts_the_same(rain, forecaster, tmp_path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
-import urllib.error
+from importlib import import_module
 
 import numpy as np
+import pooch
 import pytest
 import torch
 
@@ -15,7 +16,10 @@ import xforecast as xf
 from synthetic import persistence, radar_spec, sst_dataset, sst_spec
 from xforecast.errors import CheckpointError, InvalidOption, SpecMismatch, UnknownForecaster
 from xforecast.forecaster import Forecaster, registry
+from xforecast.forecaster.published import PUBLISHED
 from xforecast.models import PreDiff, build, compat, presets
+
+fetching = import_module("xforecast.forecaster.fetch")  # the face has the function of this name
 
 SHIPPED = [name for name in registry.IN_PACKAGE
            if (registry.files("xforecast") / "weights" / name / "forecaster.json").is_file()]  # fmt: skip
@@ -45,14 +49,14 @@ def test_a_forecaster_that_the_installation_lacks(monkeypatch):
 
 
 def test_published_checkpoints_are_not_fetched_unasked(cache, monkeypatch):
-    monkeypatch.setattr(registry.urllib.request, "urlopen", lambda *_, **__: pytest.fail("went to the network"))
+    monkeypatch.setattr(fetching, "download", lambda *_, **__: pytest.fail("went to the network"))
     with pytest.raises(CheckpointError, match=r"xforecast models fetch earthformer-sevir-official.*--from FILE"):
         xf.load("earthformer-sevir-official")
 
 
 def test_the_list_names_everything(cache):
     table = xf.list_models()
-    assert list(table.index) == [*registry.IN_PACKAGE, *registry.PUBLISHED]
+    assert list(table.index) == [*registry.IN_PACKAGE, *PUBLISHED]
     assert {place.partition(" from")[0] for place in table["where"]} == {"in the package", "to be fetched"}
     assert "links have died" in table["where"]["prediff-sevirlr-official"]
     assert table.notna().all().all()
@@ -89,7 +93,7 @@ def test_forecasters_in_the_package_forecast(name):
 
 
 def test_the_specs_of_published_models_fit_their_configurations():
-    for entry in registry.PUBLISHED.values():
+    for entry in PUBLISHED.values():
         config, spec = entry.config(), entry.spec()
         assert (config.history, config.horizon) == (spec.history, spec.horizon)
         assert tuple(getattr(config, "frame_grid", None) or config.grid) == spec.grid.shape
@@ -119,14 +123,12 @@ def test_choosing_among_several(monkeypatch):
 @pytest.fixture
 def published(cache, monkeypatch, tmp_path):
     """A small published checkpoint, as its file, under the name ``tiny``; and its state."""
-    entry = registry.PUBLISHED["earthformer-icar-enso-official"]
+    entry = PUBLISHED["earthformer-icar-enso-official"]
     config = dataclasses.replace(
         presets.earthformer_enso(variant="released"), history=3, horizon=4, grid=(5, 8), base_channels=8
     )
     spec = sst_spec()
-    monkeypatch.setitem(
-        registry.PUBLISHED, "tiny", dataclasses.replace(entry, config=lambda: config, spec=lambda: spec)
-    )
+    monkeypatch.setitem(PUBLISHED, "tiny", dataclasses.replace(entry, config=lambda: config, spec=lambda: spec))
     state = {"torch_nn_module.a": torch.ones(2), "torch_nn_module.b": torch.zeros(1)}
     seen = {}
 
@@ -143,28 +145,28 @@ def published(cache, monkeypatch, tmp_path):
 def test_a_file_is_converted_and_remembered(published, cache):
     file, seen = published
     said = []
-    folder = registry.fetch("tiny", file, say=said.append)
+    folder = fetching.fetch("tiny", file, say=said.append)
     assert seen["kind"] == "earthformer"
     assert sorted(seen["state"]) == ["a", "b"]
     assert folder.is_relative_to(cache)
     assert said[0].startswith("sha256 ")
     assert xf.load("tiny").card["origin_sha256"] == said[0].removeprefix("sha256 ")
     assert xf.forecast(sst_dataset(), "tiny").sst.sizes["lead"] == 4
-    registry.fetch("tiny", file, say=said.append)  # the same file again
+    fetching.fetch("tiny", file, say=said.append)  # the same file again
 
 
 def test_a_file_that_changed_is_refused(published, cache):
     file, _ = published
-    registry.fetch("tiny", file, say=len)
+    fetching.fetch("tiny", file, say=len)
     torch.save({"a": torch.zeros(2)}, file)
     with pytest.raises(CheckpointError, match=r"(?s)found sha256 .*wanted .*digests\.json"):
-        registry.fetch("tiny", file, say=len)
+        fetching.fetch("tiny", file, say=len)
 
 
 def test_state_dicts_within_checkpoints(published):
     file, seen = published
     torch.save({"state_dict": {"torch_nn_module.a": torch.ones(2)}, "epoch": 3}, file)
-    registry.fetch("tiny", file, say=len)
+    fetching.fetch("tiny", file, say=len)
     assert sorted(seen["state"]) == ["a"]
 
 
@@ -213,40 +215,40 @@ def test_files_that_are_not_weights_are_refused_and_never_run(damage, published,
     good, marker = file.read_bytes(), tmp_path / "was-run"
     damage(file, marker)
     with pytest.raises(CheckpointError) as caught:
-        registry.fetch("tiny", file, say=len)
+        fetching.fetch("tiny", file, say=len)
     assert "->" in str(caught.value)
     assert "weights_only=False" not in str(caught.value).replace(" ", "")
     assert not marker.exists()
     assert not list(cache.rglob("forecaster.json"))
     file.write_bytes(good)  # the first digest to be trusted is that of a good file
-    registry.fetch("tiny", file, say=len)
+    fetching.fetch("tiny", file, say=len)
 
 
 def test_what_cannot_be_fetched(published, monkeypatch, tmp_path):
     with pytest.raises(UnknownForecaster, match="xforecast models"):
-        registry.fetch("earthformer-enso")
+        fetching.fetch("earthformer-enso")
     with pytest.raises(CheckpointError, match="check the path"):
-        registry.fetch("tiny", tmp_path / "absent.pt")
+        fetching.fetch("tiny", tmp_path / "absent.pt")
 
     def offline(*_, **__):
-        raise urllib.error.URLError("no route to host")
+        raise OSError("no route to host")
 
-    monkeypatch.setattr(registry.urllib.request, "urlopen", offline)
+    monkeypatch.setattr(pooch, "retrieve", offline)
     with pytest.raises(CheckpointError, match=r"(?s)no route to host.*--from FILE"):
-        registry.fetch("tiny")
+        fetching.fetch("tiny")
 
 
 def test_a_download(published, monkeypatch):
     file, seen = published
-    monkeypatch.setattr(registry.urllib.request, "urlopen", lambda url, timeout: file.open("rb"))
-    registry.fetch("tiny", say=len)
+    monkeypatch.setattr(pooch, "retrieve", lambda url, *_, **__: file)
+    fetching.fetch("tiny", say=len)
     assert sorted(seen["state"]) == ["a", "b"]
 
 
 def test_weights_that_do_not_fit_the_published_configuration(cache, tmp_path):
     torch.save({"nonsense": torch.ones(1)}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match="nonsense"):
-        registry.fetch("earthformer-icar-enso-official", tmp_path / "other.pt", say=len)
+        fetching.fetch("earthformer-icar-enso-official", tmp_path / "other.pt", say=len)
     assert not list(cache.rglob("*.safetensors"))
 
 
@@ -257,7 +259,7 @@ def test_weights_that_do_not_fit_the_published_configuration(cache, tmp_path):
 def three(cache, monkeypatch, tmp_path):
     """A small PreDiff as its authors' three files, under the name ``tiny``; its folder and the model."""
     torch.manual_seed(0)
-    published = registry.PUBLISHED["prediff-sevirlr-official"]
+    published = PUBLISHED["prediff-sevirlr-official"]
     config = published.config()
     size = {"horizon": 2, "grid": (4, 4), "channels": 8, "base_channels": 16, "depths": (1, 1)}
     config = dataclasses.replace(
@@ -269,7 +271,7 @@ def three(cache, monkeypatch, tmp_path):
     spec = published.spec()
     spec = spec.replace(grid=dataclasses.replace(spec.grid, shape=(8, 8)), history=2, horizon=2)
     entry = dataclasses.replace(published, config=lambda: config, spec=lambda: spec)
-    monkeypatch.setitem(registry.PUBLISHED, "tiny", entry)
+    monkeypatch.setitem(PUBLISHED, "tiny", entry)
     model = PreDiff(config).eval()
     folder = tmp_path / "published"
     folder.mkdir()
@@ -304,7 +306,7 @@ def same_weights(forecaster, model) -> bool:
 def test_a_folder_of_several_files_becomes_one_forecaster(three):
     folder, model = three
     said = []
-    registry.fetch("tiny", folder, say=said.append)
+    fetching.fetch("tiny", folder, say=said.append)
     assert len([line for line in said if line.startswith("sha256 ")]) == 3
     forecaster = xf.load("tiny")
     assert same_weights(forecaster, model)
@@ -315,10 +317,10 @@ def test_a_folder_of_several_files_becomes_one_forecaster(three):
 
 def test_files_may_be_named_one_by_one(three, tmp_path):
     folder, model = three
-    files = [folder / file for file in registry.PUBLISHED["tiny"].files.values()]
-    registry.fetch("tiny", files[::-1], say=len)  # known by their names
+    files = [folder / file for file in PUBLISHED["tiny"].files.values()]
+    fetching.fetch("tiny", files[::-1], say=len)  # known by their names
     renamed = [file.rename(tmp_path / f"{number}.pt") for number, file in enumerate(files)]
-    registry.fetch("tiny", renamed, say=len)  # or by their order
+    fetching.fetch("tiny", renamed, say=len)  # or by their order
     assert same_weights(xf.load("tiny"), model)
 
 
@@ -326,7 +328,7 @@ def test_without_the_network_of_constraints(three):
     folder, _ = three
     (folder / "pretrained_sevirlr_alignment_avg_x_cuboid_v1.pt").unlink()
     said = []
-    registry.fetch("tiny", folder, say=said.append)
+    fetching.fetch("tiny", folder, say=said.append)
     assert "without pretrained_sevirlr_alignment_avg_x_cuboid_v1.pt" in said
     assert xf.load("tiny").model.alignment is None
 
@@ -334,40 +336,40 @@ def test_without_the_network_of_constraints(three):
 def test_missing_and_superfluous_files_are_told(three, tmp_path):
     folder, _ = three
     with pytest.raises(CheckpointError, match="found 4 files, wanted pretrained_sevirlr_vae"):
-        registry.fetch("tiny", [*folder.iterdir(), tmp_path / "another.pt"], say=len)
+        fetching.fetch("tiny", [*folder.iterdir(), tmp_path / "another.pt"], say=len)
     (folder / "pretrained_sevirlr_earthformerunet_v1.pt").unlink()
     with pytest.raises(CheckpointError, match=r"wanted pretrained_sevirlr_earthformerunet_v1.pt too"):
-        registry.fetch("tiny", folder, say=len)
+        fetching.fetch("tiny", folder, say=len)
     with pytest.raises(CheckpointError, match="no such file"):
-        registry.fetch("tiny", tmp_path, say=len)
+        fetching.fetch("tiny", tmp_path, say=len)
 
 
 def test_dead_links_are_told_and_other_addresses_taken(three, monkeypatch):
     folder, model = three
     with pytest.raises(CheckpointError, match=r"(?s)published links have died.*--from FOLDER"):
-        registry.fetch("tiny")
+        fetching.fetch("tiny")
     asked = []
 
-    def answer(url, timeout):
+    def answer(url, *_, **__):
         asked.append(url)
-        return (folder / url.rpartition("/")[2]).open("rb")
+        return folder / url.rpartition("/")[2]
 
-    monkeypatch.setattr(registry.urllib.request, "urlopen", answer)
-    places = [f"https://example.org/{file}" for file in registry.PUBLISHED["tiny"].files.values()]
-    registry.fetch("tiny", places, say=len)
+    monkeypatch.setattr(pooch, "retrieve", answer)
+    places = [f"https://example.org/{file}" for file in PUBLISHED["tiny"].files.values()]
+    fetching.fetch("tiny", places, say=len)
     assert asked == places
     assert same_weights(xf.load("tiny"), model)
 
 
 def test_a_part_that_changed_is_refused(three):
     folder, _ = three
-    registry.fetch("tiny", folder, say=len)
+    fetching.fetch("tiny", folder, say=len)
     torch.save({"a": torch.zeros(2)}, folder / "pretrained_sevirlr_vae_8x8x64_v1.pt")
     with pytest.raises(CheckpointError, match=r"(?s)tiny/prediff-vae: found sha256 .*wanted"):
-        registry.fetch("tiny", folder, say=len)
+        fetching.fetch("tiny", folder, say=len)
 
 
 def test_the_published_network_of_constraints_is_asked_in_codes():
-    config = registry.PUBLISHED["prediff-sevirlr-official"].config()
+    config = PUBLISHED["prediff-sevirlr-official"].config()
     assert config.alignment.output_deviation == 255
     assert config.loss.learned_uncertainty is False

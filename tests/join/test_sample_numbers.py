@@ -10,7 +10,8 @@ import xarray as xr
 from synthetic import noise, sst_dataset
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
-from xforecast.forecaster.lazy import date_keys, generator, in_batches, pick_device
+from xforecast.forecaster.devices import in_batches, pick_device
+from xforecast.forecaster.randomness import date_keys, generator
 from xforecast.models import Ensemble, EnsembleConfig, PersistenceConfig
 
 WANTED = {"init": ["2000-06", "2001-03"], "samples": 3, "seed": 5}
@@ -76,7 +77,7 @@ def test_predict_draws_the_samples_that_are_named():
     whole = forecaster.predict(x, 5, seed=1)
     assert whole.shape == (2, 5, *forecaster.spec.target_shape)
     np.testing.assert_array_equal(forecaster.predict(x, [3, 1], seed=1), whole[:, [3, 1]])
-    np.testing.assert_array_equal(forecaster.predict(x[1:], [4], seed=1, keys=[1]), whole[1:, [4]])
+    np.testing.assert_array_equal(forecaster.predict(x[1:], [4], seed=1, starts=[1]), whole[1:, [4]])
     np.testing.assert_array_equal(forecaster.predict(x.astype(">f8"), 5, seed=1), whole)
     assert forecaster.predict(x, 2, horizon=2).shape[2] == 2
 

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 import xforecast as xf
 from synthetic import noise, persistence, sst_dataset, sst_spec
 from xforecast.errors import CheckpointError, UnknownForecaster
-from xforecast.forecaster import CONFIG_FILE, WEIGHTS_FILE, Forecaster
+from xforecast.forecaster import Forecaster
+from xforecast.forecaster.folder import CONFIG_FILE, WEIGHTS_FILE
 from xforecast.models import EarthformerConfig, build
 
 

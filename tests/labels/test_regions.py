@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pytest
 import xarray as xr
 
 from synthetic import LAT, LON, sst_dataset, sst_spec
 from xforecast.errors import InvalidOption
-from xforecast.labels import conform, placed, region_weights
+from xforecast.labels import conform, region_weights
 
 INSIDE = (LAT >= -5)[:, None] & ((LON >= 170) & (LON <= 185))
 
@@ -68,23 +65,3 @@ def test_regions_that_cannot_be(region, words):
     _, source = next(sources())
     with pytest.raises(InvalidOption, match=rf"(?s){words}.*\n  -> \S"):
         region_weights(region, source)
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A constraint with two labelled fields."""
-
-    mask: Any
-    limit: Any
-    strength: float = 1.0
-
-
-def test_the_labelled_fields_of_a_constraint_are_placed():
-    ds, source = next(sources())
-    constraint = placed(Limit({"lat": slice(-5, None)}, ds.lat * 1.0), source)
-    assert constraint.mask.shape == (5, 8)
-    assert constraint.limit.shape == (5, 8, 1)
-    assert constraint.strength == 1.0
-    plain = Limit(INSIDE, 3.0)
-    assert placed(plain, source) is plain
-    assert placed(len, source) is len

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from test_words import RATES, TEMPERATURES
 
 from synthetic import cycle_values, persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
-from xforecast.cf.variables import find_axis, find_variable, is_anomaly
+from xforecast.cf import find_axis, find_variable, is_anomaly
 from xforecast.labels import Report, conform
 from xforecast.labels.anomalies import Anomalies
 from xforecast.labels.cells import Cells, find_cells, slice_like

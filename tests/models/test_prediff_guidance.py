@@ -9,7 +9,8 @@ import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.models import ConserveLast, Constraint, MeanIntensity, NoiseSchedule, RegionTotal, UpperBound
-from xforecast.models.prediff.guidance import DecoderGuidance, NetworkGuidance, check_constraint, residual_of, violation
+from xforecast.models.constraints import as_constraint, check_constraint, violation
+from xforecast.models.prediff.guidance import DecoderGuidance, NetworkGuidance
 from xforecast.models.prediff.samplers import SAMPLERS, sample
 
 SCHEDULE = NoiseSchedule()
@@ -86,7 +87,7 @@ def test_targets_from_the_history():
 
 def test_what_is_no_constraint_is_refused():
     with pytest.raises(InvalidOption, match="constraint"):
-        residual_of(3.0)
+        as_constraint(3.0)
     with pytest.raises(InvalidOption, match="mask"):
         RegionTotal(torch.ones(4, 3), 1.0).residual(torch.zeros(1, *SHAPE))
 
@@ -152,7 +153,7 @@ def test_samples_are_those_of_the_distribution_given_the_constraint(normal, samp
 )
 def test_violation_falls(normal, constraint, through_denoiser):
     _, _, denoise = normal
-    residual, z = residual_of(constraint), start(50)
+    residual, z = as_constraint(constraint).residual, start(50)
     without = violation(residual(sample(denoise, z, SCHEDULE, None)))
     guided = DecoderGuidance(denoise, SCHEDULE, residual, through_denoiser=through_denoiser)
     found = violation(residual(sample(guided, z, SCHEDULE, None)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,3 +115,25 @@ def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pysteps", None)
     with pytest.raises(MissingExtra, match="pysteps"):
         Extrapolation(ExtrapolationConfig(history=3, horizon=1))
+
+
+@pytest.fixture
+def version_2(tmp_path, monkeypatch):
+    """A site folder in which pySTEPS 2 is installed, before all others."""
+    info = tmp_path / "pysteps-2.0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pysteps\nVersion: 2.0.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_version_that_takes_no_arrays_is_refused_with_the_line_that_helps(version_2, moving):
+    with pytest.raises(MissingExtra, match=r"found version 2\.0\.0, wanted <2\n  -> pip install 'pysteps<2'"):
+        Extrapolation(ExtrapolationConfig(history=3, horizon=1))
+
+
+def test_all_calls_of_pysteps_stand_in_one_file():
+    package = Path(xf.__file__).parent
+    callers = [
+        file.name for file in package.rglob("*.py") if re.search(r"(import|require\(f?.)\s*pysteps", file.read_text())
+    ]
+    assert callers == ["_pysteps.py"]

@@ -1,7 +1,7 @@
 """Benchmarks: the papers' tables, rebuilt on the user's data by one command.
 
-Every row is a forecaster that goes through the same `fit`, `forecast` and scores. What is there already is neither
-trained nor scored again.
+Every row is a forecaster that goes through the same `fit`, `forecast` and scores. A forecaster that an earlier run left
+in the folder is neither trained nor scored again.
 """
 
 from xforecast.benchmark.runs import costs, run

@@ -1,4 +1,4 @@
-"""Train what is missing, score what is new, and put everything into a table."""
+"""Train the forecasters that are missing, score those that are new, and put all of them into a table."""
 
 from __future__ import annotations
 
@@ -22,29 +22,36 @@ from xforecast.benchmark.table import Table
 from xforecast.benchmark.tasks import TASKS, Experiment
 from xforecast.cf.variables import find_axis
 from xforecast.errors import InvalidOption, MissingExtra, XForecastError, XForecastWarning, require
-from xforecast.forecaster import CONFIG_FILE, Forecaster
-from xforecast.forecaster.lazy import pick_device
-from xforecast.forecaster.registry import load
+from xforecast.forecaster import CONFIG_FILE, Forecaster, load, pick_device
 from xforecast.labels import time_axis
-from xforecast.models import build, configure, count_parameters, find_config, find_model, learns, presets
-from xforecast.models.contract import Config
-from xforecast.models.cost import macs
+from xforecast.models import (
+    MODELS,
+    Config,
+    build,
+    configure,
+    cost,
+    count_parameters,
+    find_config,
+    find_model,
+    learns,
+    presets,
+)
 from xforecast.training import fit
 
 __all__ = ["costs", "run"]
 
 MINUTES = 10.0
-"""Of training for each network, where nothing else is asked for."""
+"""Time of training for each network, unless another is given."""
 FEWEST_STEPS = 20
 TIMED_STEPS = 3
 PEEK = 2**16
-"""Bytes at either end of a file by which it is known again."""
+"""Bytes read at either end of a file to recognise it."""
 PERIOD_END = re.compile(r"to (\d{4}-\d{2}(?:-\d{2})?)")
-"""Of a card."""
+"""The end of the training period, as the card of a forecaster states it."""
 SHORTEST_STEP = 1e-4
-"""Seconds, for clocks that are coarse."""
+"""Seconds; a coarse clock may measure none for a short step."""
 STARTS_AT_ONCE = 16
-"""Starts in one block of a forecast that is scored."""
+"""Number of starts that are forecast and scored in one block."""
 
 
 def run(
@@ -59,38 +66,38 @@ def run(
     device: str = "auto",
     progress: bool | None = None,
 ) -> Table:
-    """The table of one benchmark.
+    """Run one benchmark and return its table.
 
     Parameters
     ----------
     task : {"enso", "icar-enso", "nbody", "radar", "sevir"}
-        Which one.
+        Name of the benchmark.
     data : path
-        What `TASKS` says that it needs.
+        The file or folder that the benchmark needs; ``TASKS[task].data`` describes it.
     folder : path
-        Gets table, figure, forecasters and checkpoints; what it holds is taken as it is. It is for one data set and
-        one seed.
+        Where table, figure, forecasters and checkpoints are written. Results that it holds are used again, so a folder
+        is for one data set and one seed.
     models : sequence of str or "all", optional
-        Rows of the table, models by name (of one's own too, see `xforecast.models.register`), or forecasters by name
-        or folder. By default what needs no training, and what was trained
-        here before; "all" trains the rest.
+        Rows of the table, models by name (also models of your own, see `xforecast.models.register`), or forecasters by
+        name or folder. By default the rows that need no training and the networks that were trained in this folder
+        before; "all" trains the other networks too.
     minutes : float
-        Of training for each network, 10 by default; the number of steps is what that time allows on the cores of this
-        machine, 20 at least. A network that is there already is kept, with a warning if it was trained for another
-        time.
+        Time of training for each network, 10 by default. The number of steps is what that time allows on the cores of
+        this machine, but at least 20. A network that was trained in this folder before is kept, with a warning if it
+        was trained for another time.
     seed : int
-        Of weights, order of data and samples.
+        Seed of the weights, the order of the data and the samples.
     paper : bool
-        With the published numbers beside.
+        Whether the published numbers stand below the table.
     device : str
-        As in `xforecast.forecast`.
+        Device as in `xforecast.forecast`.
     progress : bool, optional
-        Draw bars.
+        Whether to draw progress bars.
 
     Returns
     -------
     Table
-        Written to ``folder`` as Markdown, csv and png.
+        The scores and costs, which are also written to ``folder`` as Markdown, csv and png.
 
     Raises
     ------
@@ -104,10 +111,11 @@ def run(
     >>> run("chess", "data.nc")
     Traceback (most recent call last):
     xforecast.errors.InvalidOption: task: found 'chess', wanted one of enso, icar-enso, nbody, radar, sevir
+      -> xforecast.benchmark.TASKS says which data each of them needs
     """
     _check_task(task)
     if minutes is not None and not minutes > 0:
-        raise InvalidOption("minutes", minutes, "a positive number")
+        raise InvalidOption("minutes", minutes, "a positive number", f"minutes={MINUTES:g}")
     place = Path(folder) / task
     rows = _rows(task)
     experiment = TASKS[task].load(Path(data))
@@ -128,9 +136,9 @@ def costs(task: str, *, paper: bool = False) -> Table:
     Parameters
     ----------
     task : {"icar-enso", "nbody", "sevir"}
-        As in `run`; networks for other data have no size without them.
+        Name of a benchmark for which papers give the sizes of networks; for the others the data decide them.
     paper : bool
-        With the published numbers beside.
+        Whether the published numbers stand below the table.
 
     Returns
     -------
@@ -139,7 +147,7 @@ def costs(task: str, *, paper: bool = False) -> Table:
     Raises
     ------
     InvalidOption
-        Another task.
+        An unknown task, or one without published networks.
 
     Examples
     --------
@@ -149,7 +157,7 @@ def costs(task: str, *, paper: bool = False) -> Table:
     _check_task(task)
     if not TASKS[task].published:
         raise InvalidOption(
-            "data", None, f"{TASKS[task].data}: no paper has a network of a certain size for them",
+            "data", None, f"{TASKS[task].data}: without them the sizes of the networks are not known",
             f"xforecast benchmark {task} --data ...",
         )  # fmt: skip
     found: dict[str, dict[str, float]] = {}
@@ -157,7 +165,7 @@ def costs(task: str, *, paper: bool = False) -> Table:
         config = preset()
         network = _on_no_device(config)
         shape = (config.history, *config.grid, config.input_channels)  # type: ignore[attr-defined]
-        found[name] = {"parameters": count_parameters(network), "MACs (G)": macs(network, shape) / 1e9}
+        found[name] = {"parameters": count_parameters(network), "MACs (G)": cost.macs(network, shape) / 1e9}
     return Table.of(task, found, paper=paper)
 
 
@@ -169,7 +177,10 @@ def _on_no_device(config: Config) -> torch.nn.Module:
 def _network(config: Config) -> torch.nn.Module:
     name = find_config(config)
     if name is None:
-        raise InvalidOption("model", type(config).__name__, "a configuration of a model that is registered")
+        raise InvalidOption(
+            "model", type(config).__name__, "a configuration of a model that is registered",
+            "xforecast.models.register(model, config)",
+        )  # fmt: skip
     return build(name, config)
 
 
@@ -178,7 +189,10 @@ def _network(config: Config) -> torch.nn.Module:
 
 def _check_task(task: str) -> None:
     if task not in TASKS:
-        raise InvalidOption("task", task, f"one of {', '.join(sorted(TASKS))}")
+        raise InvalidOption(
+            "task", task, f"one of {', '.join(sorted(TASKS))}",
+            "xforecast.benchmark.TASKS says which data each of them needs",
+        )  # fmt: skip
 
 
 def _rows(task: str) -> dict[str, dict[str, Any]]:
@@ -199,14 +213,17 @@ def _chosen(rows: Mapping[str, Mapping], models, place: Path, experiment: Experi
         wanted = [*rows, *(name for name in wanted if name != "all" and name not in rows)]
     unknown = [name for name in wanted if name not in rows and not find_model(name) and not _is_forecaster(name)]
     if unknown:
-        raise InvalidOption("models", unknown, f"'all', rows among {', '.join(rows)}, models or forecasters")
+        raise InvalidOption(
+            "models", unknown, f"'all', rows among {', '.join(rows)}, models or forecasters",
+            f"models='all'; xforecast.list_models() lists forecasters, {', '.join(sorted(MODELS))} are the models",
+        )  # fmt: skip
     for name in wanted:  # before hours of training, not after
         _require(name, rows.get(name, {}))
     return wanted
 
 
 def _trained(place: Path) -> list[str]:
-    """Names of what was trained in a folder."""
+    """Names of the forecasters that were trained in a folder."""
     return [json.loads(file.read_text())["card"]["name"] for file in sorted(place.glob(f"forecasters/*/{CONFIG_FILE}"))]
 
 
@@ -241,7 +258,7 @@ def _place(place: Path, name: str) -> Path:
 
 
 def _check_folder(place: Path, data: Path, seed: int) -> None:
-    """A folder has the results of one data set and one seed; others would be taken for these."""
+    """Refuse a folder with results of other data or of another seed, which would be taken for those of this run."""
     record, file = {"data": _fingerprint(data, place.parent), "seed": seed}, place / "run.json"
     if not file.exists():
         place.mkdir(parents=True, exist_ok=True)
@@ -256,7 +273,7 @@ def _check_folder(place: Path, data: Path, seed: int) -> None:
 
 
 def _fingerprint(data: Path, but: Path) -> str:
-    """By names, sizes, beginnings and ends of files; those in a folder of results are none of the data."""
+    """A digest of names, sizes, beginnings and ends of files, leaving out those in the folder of results."""
     if not data.exists():  # an address or a pattern
         return str(data)
     inside = [data]
@@ -279,7 +296,7 @@ def _fingerprint(data: Path, but: Path) -> str:
 
 
 def _forecaster(name, options, experiment: Experiment, place: Path, minutes, seed, device, progress) -> Forecaster:
-    """Loaded, or made and kept."""
+    """The forecaster of a row, loaded if an earlier run made it, else made and saved."""
     file = _place(place, name)
     if file.exists():
         kept = Forecaster.load(file.parent)
@@ -288,7 +305,7 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
             _warn(f"{name} was trained here for {had:g} minutes and is kept; another folder trains it for {minutes:g}")
         return kept
     if "forecaster" in options:
-        return _unspoilt(load(options["forecaster"]), experiment)
+        return _warned_if_it_knew(load(options["forecaster"]), experiment)
     learnt = _learns(options, experiment)
     shape = _shape(experiment, networks=learnt)
     config = _config(options, shape)
@@ -308,8 +325,8 @@ def _forecaster(name, options, experiment: Experiment, place: Path, minutes, see
     return made
 
 
-def _unspoilt(forecaster: Forecaster, experiment: Experiment) -> Forecaster:
-    """The forecaster; a warning if its card says that it has learnt from what is scored."""
+def _warned_if_it_knew(forecaster: Forecaster, experiment: Experiment) -> Forecaster:
+    """The same forecaster, with a warning if its card says that it was trained on data that are scored here."""
     end = PERIOD_END.search(str(forecaster.card.get("period", "")))
     if experiment.unseen is not None and end is not None and end[1] >= experiment.unseen:
         _warn(
@@ -345,7 +362,7 @@ def _config(options: Mapping[str, Any], shape: Mapping[str, Any]) -> Config:
 
 
 def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minutes: float, device: str) -> int:
-    """Steps of training in that time on this machine; on its processors by the time that they work for it."""
+    """Number of training steps that fit into a time on this machine, from a few steps whose time is measured."""
     place = pick_device(device)
     network = _network(config).to(place)
     grid = getattr(config, "frame_grid", None) or getattr(config, "grid", shape["grid"])  # a preset has its own
@@ -360,7 +377,7 @@ def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minut
 
 
 def _worked(device: torch.device) -> float:
-    """Seconds of all cores, or of another device."""
+    """Seconds of work so far: processor time of this process shared over its cores, or the clock for another device."""
     if device.type != "cpu":
         torch.accelerator.synchronize()
         return time.perf_counter()
@@ -372,7 +389,7 @@ def _worked(device: torch.device) -> float:
 
 
 def _scored(name, forecaster: Forecaster, options, experiment: Experiment, place: Path, seed, device) -> dict:
-    """Scores and costs of one forecaster, from the file of an earlier run if it is the same one."""
+    """Scores and costs of one forecaster, read from the file of an earlier run if that had the same forecaster."""
     file = place / "scores" / f"{_place(place, name).parent.name}.json"
     if file.exists():
         stored = json.loads(file.read_text())
@@ -389,14 +406,14 @@ def _scored(name, forecaster: Forecaster, options, experiment: Experiment, place
 
 
 def _cost(forecaster: Forecaster, test: xr.Dataset, init, how: Mapping[str, Any]) -> dict[str, float]:
-    """Parameters, multiply-accumulates and seconds of one forecast, from data in memory to labels."""
+    """Parameters, multiply-accumulates and seconds of one forecast, from data in memory to a labelled Dataset."""
     dim = time_axis(test)
     history = test.sortby(dim).sel({dim: slice(None, init)}).isel({dim: slice(-forecaster.spec.history, None)}).load()
     seconds = []
-    for _ in range(2):  # the first makes ready
+    for _ in range(2):  # the first also compiles and fills caches, and is not counted
         begin = time.perf_counter()
         forecaster.forecast(history, init=init, progress=False, **how)
         seconds.append(time.perf_counter() - begin)
     parameters = count_parameters(forecaster.model)
-    work = {"MACs (G)": macs(forecaster.model, forecaster.spec.input_shape) / 1e9} if parameters else {}
+    work = {"MACs (G)": cost.macs(forecaster.model, forecaster.spec.input_shape) / 1e9} if parameters else {}
     return {"parameters": parameters, **work, "seconds": seconds[-1]}

@@ -1,8 +1,7 @@
-"""The result of a benchmark: a table that prints, and writes itself as Markdown, csv and figure."""
+"""The result of a benchmark: a table that prints itself and is written as Markdown, csv and figure."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,12 +19,13 @@ from xforecast.training.recipes.markdown import markdown_table
 __all__ = ["Table"]
 
 COST = ("parameters", "MACs (G)", "seconds")
-BESIDE = "As printed in the papers, of networks of published size on their data:"
+NOT_PRINTED = "not printed"
+NO_TABLE = "no table of a paper is kept for this benchmark"
 
 
 @dataclass
 class Table:
-    """Scores and costs of forecasters.
+    """Scores and costs of the forecasters in a benchmark.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ class Table:
     frame : pandas.DataFrame
         A row for each forecaster.
     published : pandas.DataFrame, optional
-        The same columns as the papers print them.
+        Costs and scores of networks of published size as their authors print them, digit by digit, as text; a column
+        ``source`` names the table.
     """
 
     task: str
@@ -43,7 +44,7 @@ class Table:
 
     @classmethod
     def of(cls, task: str, rows: Mapping[str, Mapping[str, float]], *, paper: bool = False) -> Table:
-        """The table of some rows."""
+        """Make a table from the scores and costs of each row."""
         columns = [*COST[:2], *TASKS[task].columns, COST[2]]
         frame = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).dropna(axis=1, how="all")
         frame = frame.astype({name: "Int64" for name in frame if name == "parameters"})
@@ -51,12 +52,12 @@ class Table:
 
     @property
     def best(self) -> dict[str, str]:
-        """The best forecaster by column."""
+        """Name of the best forecaster in each column of scores."""
         directions = {name: up for name, up in TASKS[self.task].columns.items() if name in self.frame}
         return {name: self.frame[name].idxmax() if up else self.frame[name].idxmin() for name, up in directions.items()}
 
     def markdown(self) -> str:
-        """For a README: the best of each column in bold."""
+        """The table in Markdown, with the best of each column in bold."""
         best = self.best
         cells = {
             column: [
@@ -68,7 +69,7 @@ class Table:
         return _markdown(pd.DataFrame(cells, self.frame.index), TASKS[self.task].title)
 
     def write(self, folder: Path) -> None:
-        """``<task>.md``, ``<task>.csv`` and ``<task>.png`` in a folder."""
+        """Write ``<task>.md``, ``<task>.csv`` and ``<task>.png`` into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.task}.md").write_text(self.markdown() + "\n" + self._published_markdown())
         self.frame.to_csv(folder / f"{self.task}.csv", index_label="forecaster", float_format="%.6g")
@@ -79,10 +80,10 @@ class Table:
     def _published_markdown(self) -> str:
         if self.published is None or self.published.empty:
             return ""
-        return f"\n{BESIDE}\n\n{_markdown(self.published.map(_as_printed))}\n"
+        return f"\n{_heading(self.published)}\n\n{_markdown(self.published.drop(columns='source'))}\n"
 
     def draw(self):
-        """A line for each forecaster where scores go with lead, else bars of the first score."""
+        """Draw a line over lead for each forecaster where scores are by lead, else bars of the first score."""
         task = TASKS[self.task]
         if task.by == "lead":
             leads = [column for column in self.frame if str(column).isdigit()]
@@ -106,8 +107,8 @@ class Table:
         if self.published is None:
             return text
         if self.published.empty:
-            return f"{text}\n\nthe papers have no such table"
-        return f"{text}\n\n{BESIDE}\n{self.published.map(_as_printed).to_string()}"
+            return f"{text}\n\n{NO_TABLE}"
+        return f"{text}\n\n{_heading(self.published)}\n{self.published.drop(columns='source').to_string()}"
 
 
 def _markdown(cells: pd.DataFrame, corner: str = "") -> str:
@@ -123,12 +124,14 @@ def _text(value) -> str:
     return f"{value:.3f}" if 0.001 <= abs(value) < 1000 else f"{value:.2g}"
 
 
-def _as_printed(value) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if pd.isna(value) else f"{value:g}"
-
-
 def _published(task: str) -> pd.DataFrame:
-    stored = tomllib.loads((files("xforecast.benchmark") / "published.toml").read_text()).get(task, {})
-    return pd.DataFrame.from_dict(stored, orient="index")
+    """What authors print, as text, so that 0.4080 keeps its last digit; without rows where no table is kept."""
+    file = files("xforecast.benchmark") / f"published_{task}.csv"
+    if not file.is_file():
+        return pd.DataFrame()
+    with file.open() as stream:
+        return pd.read_csv(stream, comment="#", index_col="row", dtype=str).rename_axis(None).fillna(NOT_PRINTED)
+
+
+def _heading(published: pd.DataFrame) -> str:
+    return f"As printed, for networks of published size, in the {' and the '.join(published['source'].unique())}:"

@@ -14,8 +14,7 @@ from xforecast import datasets, skill
 from xforecast.cf.files import open_data
 from xforecast.cf.variables import find_axis
 from xforecast.errors import DataFileError, InvalidOption
-from xforecast.models import presets
-from xforecast.models.contract import Config
+from xforecast.models import Config, presets
 
 __all__ = ["TASKS", "Experiment", "Task"]
 
@@ -24,32 +23,32 @@ VIL_THRESHOLDS = (16, 74, 133, 160, 181, 219)
 RAIN_THRESHOLDS = (0.5, 2.0, 5.0, 10.0)
 ENSO_TARGETS, ENSO_TRAINING, ENSO_BASE = slice("1984", "2017"), slice(None, "1981"), ("1951", "1980")
 ENSO_LEADS = 17
-"""Of seasons, in months."""
+"""The longest lead of a season that is scored, in months."""
 FSS_WINDOW = 9
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Data of one benchmark.
+    """Data of one benchmark, and how forecasts of them are scored.
 
     Parameters
     ----------
     train : xarray.Dataset
-        What models learn from.
+        Data that models are trained on.
     test : xarray.Dataset
-        What they forecast from; nothing of it that is scored was in ``train``.
+        Data that are forecast and scored; none of the scored values are in ``train``.
     starts : slice or list
-        The forecasts that are scored.
+        Starts of the forecasts that are scored.
     options : mapping
-        Of `xforecast.fit`: lengths, held-out share, base period, transform.
+        Options of `xforecast.fit`: lengths, held-out share, base period, transform.
     score : callable
-        From a forecast to the scores by column.
+        Function of a forecast that returns the scores by column.
     crop : mapping
-        Positions of the cells that networks see, where not every network can take all of them.
+        Positions of the cells that networks see, for data on grids that some networks cannot take.
     longest : int, optional
-        The most steps of training, where a short record is learnt by heart in more.
+        The largest number of training steps, for a short record that more steps would only learn by heart.
     unseen : str, optional
-        The first date that is scored, where dates are those of the world.
+        The first date that is scored, for data with real dates.
     """
 
     train: xr.Dataset
@@ -69,17 +68,17 @@ class Task:
     Parameters
     ----------
     title : str
-        For table and figure.
+        Title of table and figure.
     data : str
-        What the path must hold.
+        What the file or folder of data must hold.
     columns : mapping
-        Score to whether more is better.
+        Names of the scores, and for each whether more is better.
     load : callable
-        From a path to an `Experiment`.
+        Function of a path that returns an `Experiment`.
     published : mapping
-        Row to the configuration of the papers, for the columns of cost.
+        Names of the papers' networks, and for each a function that returns its configuration.
     by : str
-        What the columns in the figure differ in.
+        What the columns of the figure stand for, such as ``"lead"``.
     """
 
     title: str
@@ -96,7 +95,7 @@ def _starts(record: xr.Dataset, length: int, history: int) -> list:
 
 
 def _numbers(scores: Mapping[str, xr.DataArray]) -> Scores:
-    """All of them in one pass over lazy data."""
+    """The scores as numbers, computed in one pass over lazy data."""
     return {str(name): float(value) for name, value in xr.Dataset(dict(scores)).compute().data_vars.items()}
 
 
@@ -125,7 +124,7 @@ def _sevir(root: Path) -> Experiment:
 
 
 def _runs(ds: xr.Dataset) -> xr.Dataset:
-    """Runs of climate models one after the other, each as long as it is."""
+    """Runs of climate models one after the other, each in its own length."""
     month = np.tile(np.arange(ds.sizes["time"]), ds.sizes["model"])
     return datasets.as_record(ds[["sst"]], "model").isel(time=month < np.repeat(ds["months"].values, ds.sizes["time"]))
 
@@ -183,16 +182,22 @@ def _nbody(path: Path, sequences: tuple[int, int, int] = (3000, 100, 300)) -> Ex
 
 
 def _enso(file: Path) -> Experiment:
-    """Networks see 12 latitudes by 48 longitudes, which all of them can halve; closed forms the whole tropics."""
+    """Networks see 12 latitudes by 48 longitudes, which all of them can halve; closed forms see all of the tropics."""
     ds = open_data(file)
     name = next((str(key) for key in ds.data_vars if find_axis(ds[key], "time") is not None), None)
     if name is None:
-        raise InvalidOption("data", list(ds.data_vars), "a file of monthly sea surface temperature")
+        raise InvalidOption(
+            "data", list(ds.data_vars), "monthly sea surface temperature, with a time axis",
+            "mark the axis in the file: ds['time'].attrs['standard_name'] = 'time', or by the name that it has there",
+        )  # fmt: skip
     lat, lon = (find_axis(ds[name], axis) for axis in ("y", "x"))
     time = find_axis(ds[name], "time")
     years = np.unique(ds[time].dt.year.values)
     if years[0] > int(ENSO_BASE[0]) or years[-1] < int(ENSO_TARGETS.stop):
-        raise InvalidOption("data", f"{years[0]} to {years[-1]}", f"{ENSO_BASE[0]} or before, to {ENSO_TARGETS.stop}")
+        raise InvalidOption(
+            "data", f"{years[0]} to {years[-1]}", f"{ENSO_BASE[0]} or before, to {ENSO_TARGETS.stop}",
+            "give the file of a longer record, such as ERA5 from 1940 or HadISST from 1870",
+        )  # fmt: skip
     nodes = {lat: np.arange(-30.0, 31, 5), lon: np.arange(20.0, 301, 5)}
     try:
         tropics = ds[[name]].sel(nodes, method="nearest", tolerance=0.01)
@@ -230,11 +235,10 @@ def _radar(file: Path) -> Experiment:
     first = steps * 2 // 3
     if first < 2 * (history + horizon) or steps - first < history + horizon:
         raise InvalidOption(
-            "data",
-            f"{steps} frames",
+            "data", f"{steps} frames",
             f"at least {4 * (history + horizon)}: two thirds to learn from, a third to forecast",
-            "a longer event",
-        )
+            "give the file of a longer event",
+        )  # fmt: skip
     train, test = rain.isel(time=slice(first)), rain.isel(time=slice(first, None))
     starts = list(test["time"].values[history - 1 : -horizon])
 

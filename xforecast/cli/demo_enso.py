@@ -11,8 +11,7 @@ from xforecast import climatology, datasets, plot, skill
 from xforecast.cf.files import open_data, write
 from xforecast.cf.variables import find_axis, find_variable
 from xforecast.errors import InvalidOption
-from xforecast.forecaster import Forecaster
-from xforecast.forecaster.registry import forecast, load
+from xforecast.forecaster import Forecaster, forecast, load
 from xforecast.plot.style import date_words, pyplot
 
 __all__ = ["enso", "outlook_table"]

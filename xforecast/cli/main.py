@@ -58,7 +58,7 @@ def _demo(chosen: argparse.Namespace) -> None:
 
 def _forecast(chosen: argparse.Namespace) -> None:
     from xforecast.cf.files import check_name, open_data, write
-    from xforecast.forecaster.registry import forecast
+    from xforecast.forecaster import forecast
 
     if check_name(chosen.output).resolve() == Path(chosen.input).resolve():
         raise InvalidOption("output", chosen.output, "another file than the data, which it would replace")
@@ -81,7 +81,7 @@ def _forecast(chosen: argparse.Namespace) -> None:
 
 def _check(chosen: argparse.Namespace) -> int:
     from xforecast.cf.files import open_data
-    from xforecast.forecaster.registry import check
+    from xforecast.forecaster import check
 
     report = check(
         open_data(chosen.input),
@@ -95,14 +95,14 @@ def _check(chosen: argparse.Namespace) -> int:
 
 
 def _models(chosen: argparse.Namespace) -> None:
-    from xforecast.forecaster import registry
+    from xforecast import forecaster as forecasters
 
     if chosen.action == "fetch":
-        registry.fetch(_required(chosen.name), chosen.source)
+        forecasters.fetch(_required(chosen.name), chosen.source)
     elif chosen.action == "describe":
-        print(registry.load(_required(chosen.name)))
+        print(forecasters.load(_required(chosen.name)))
     else:
-        for name, row in registry.list_models().iterrows():
+        for name, row in forecasters.list_models().iterrows():
             print(f"{name}\n  {row['title']}\n  {row['steps']}; {row['grid']}; {row['licence']}; {row['where']}")
 
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import inspect
-import json
 import os
 import re
-import shutil
-import tempfile
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,36 +12,26 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from safetensors import SafetensorError
-from safetensors.torch import load as load_bytes
-from safetensors.torch import save as safetensors
 
+from xforecast._doors import FORECAST, door
 from xforecast._version import __version__
-from xforecast.errors import CheckpointError, InvalidOption, XForecastWarning
-from xforecast.forecaster import lazy as parallel
-from xforecast.forecaster.progress import track
-from xforecast.labels import Conformed, Report, check_values, conform, label, placed, windows, with_residual
-from xforecast.models import MODELS, build, describe
-from xforecast.models.blocks.tiling import Tiles, tiled
-from xforecast.models.contract import draws_samples, load_strictly
-from xforecast.models.prediff.guidance import InPhysicalUnits, check_constraint
-from xforecast.spec import DataSpec, normalise, restore
+from xforecast.forecaster.folder import read, write
+from xforecast.forecaster.lazy import lazily
+from xforecast.forecaster.options import ForecastOptions
+from xforecast.forecaster.predictor import Predictor
+from xforecast.labels import Conformed, Report, check_values, conform, label, region_weights, windows, with_residual
+from xforecast.models.blocks.tiling import Tiles
+from xforecast.models.constraints import as_constraint
+from xforecast.models.contract import config_of, count_parameters
+from xforecast.spec import DataSpec
 
 __all__ = ["Forecaster"]
 
-FORMAT = 1
-CONFIG_FILE = "forecaster.json"
-WEIGHTS_FILE = "weights.safetensors"
 CONVENTIONS = "CF-1.11"
-DIFFUSION_OPTIONS = ("constraint", "sampler", "steps")
+STATED = ("constraint", "sampler", "steps")
+"""Options of sampling that the attributes of a forecast state."""
 LONGEST_NOTE = 200
 """Letters of an option in the attributes of a forecast."""
-FAR = 0.5
-"""Share of the residual without guidance that may be left with it before a forecast warns."""
-NEAR = 0.1
-"""Distance from a target, as a share of it, that never warns."""
-VALUES_PER_BATCH = {"cpu": 2**20, "cuda": 2**24}
-"""Output values of one forward pass when the batch size is chosen automatically."""
 
 
 class Forecaster:
@@ -77,37 +59,55 @@ class Forecaster:
     """
 
     def __init__(self, model: torch.nn.Module, spec: DataSpec, card: Mapping[str, Any] | None = None):
-        self.model = model.eval()
-        self.spec = spec
-        self.card = dict(card or {})
-        self.folder: str | None = None
-        self._copies: dict[str, torch.nn.Module] = {}
+        self.predictor = Predictor(model, spec, card)
 
-    # -------------------------------------------------------------- identity
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model."""
+        return self.predictor.model
+
+    @property
+    def spec(self) -> DataSpec:
+        """The data that the model takes."""
+        return self.predictor.spec
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What a reader should know."""
+        return self.predictor.card
+
+    @card.setter
+    def card(self, card: Mapping[str, Any]) -> None:
+        self.predictor.card = dict(card)
 
     @property
     def name(self) -> str:
         """Its name, or the class of its model."""
-        return str(self.card.get("name") or type(self.model).__name__)
+        return self.predictor.name
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of weights, architecture and spec; provenance, and the key of caches."""
-        summary = hashlib.sha256(json.dumps([_identity(self.model), self.spec.to_dict()], sort_keys=True).encode())
-        for key, value in sorted(self.model.state_dict().items()):
-            summary.update(key.encode())
-            summary.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return summary.hexdigest()
+        return self.predictor.digest
+
+    @property
+    def folder(self) -> str | None:
+        """Where it is saved, if it was loaded from there."""
+        return self.predictor.folder
+
+    @folder.setter
+    def folder(self, folder: str | None) -> None:
+        self.predictor.folder = folder
 
     @property
     def default_samples(self) -> int:
         """Samples that a forecast has when their number is left open."""
-        return int(getattr(self.model, "size", 1))
+        return self.predictor.default_samples
 
     @property
     def deterministic(self) -> bool:
         """Whether the model gives one answer only."""
-        return not draws_samples(self.model)
+        return self.predictor.abilities.samples == 1
 
     @property
     def hindcast_error(self) -> xr.DataArray | None:
@@ -122,6 +122,7 @@ class Forecaster:
 
     # -------------------------------------------------------------- labels in, labels out
 
+    @door(FORECAST)
     def forecast(
         self,
         ds: xr.Dataset | xr.DataArray,
@@ -130,79 +131,111 @@ class Forecaster:
         samples: int | None = None,
         horizon: int | None = None,
         seed: int = 0,
+        constraint: Any = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+        strength: float | None = None,
+        eta: float | None = None,
+        guidance: str | None = None,
+        through_denoiser: bool | None = None,
+        sampling: Mapping[str, Any] | None = None,
         variables: Mapping[str, Hashable] | None = None,
+        base_period: tuple[str, str] | None = None,
         climatology: tuple[str, str] | None = None,
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | str = "auto",
         progress: bool | None = None,
-        **sampling: Any,
     ) -> xr.Dataset:
-        """A labelled forecast from labelled data; see `xforecast.forecast` for the options."""
-        count = self._sample_count(samples)
-        options = {
-            "seed": seed,
-            "horizon": self._horizon(horizon),
-            "device": device,
-            "precision": precision,
-            "batch_size": batch_size,
-            **{key: value for key, value in sampling.items() if value is not None},
-        }
-        self._check_options(options, sampling)
-        ready = self._conform(ds, init, variables, climatology)
-        if isinstance(ready, Report):
-            ready.raise_errors()
-            raise AssertionError("a report without errors must come with data")
-        histories = windows(ready, self.spec)
-        if histories.chunks is None:
-            ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
-            ready.report.raise_errors()
-            options["progress"] = progress
-        ready.report.emit_warnings()
-        if options.get("constraint") is not None:
-            options["constraint"] = placed(options["constraint"], ready.source)
-        values, residual = parallel.lazily(
-            self, histories, ready.starts.init, range(count), options, ready.source.anomalies
-        )
-        options = {**options, "climatology": climatology and "-".join(map(str, climatology))}
-        forecast = label(values, ready, self.spec)
+        """A labelled forecast from labelled data.
+
+        Parameters
+        ----------
+        {options}
+
+        Returns
+        -------
+        xarray.Dataset
+            As `xforecast.forecast` gives it.
+
+        Raises
+        ------
+        SpecMismatch
+            The data do not fit; the message lists every mismatch with its remedy.
+        InvalidOption
+            An option of a value that cannot work.
+        """
+        asked = ForecastOptions.of(
+            self.predictor, init=init, samples=samples, horizon=horizon, seed=seed, constraint=constraint,
+            sampler=sampler, steps=steps, strength=strength, eta=eta, guidance=guidance,
+            through_denoiser=through_denoiser, sampling=sampling, variables=variables, base_period=base_period,
+            climatology=climatology, device=device, precision=precision, batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+        ready = self._conformed(ds, asked)  # the data as the spec wants them, with the way back
+        histories = self._examined(windows(ready, self.spec), ready)  # (init, history, y, x, channel), lazy where ds is
+        fields, residual = lazily(self.predictor, histories, ready, _with_cells(asked, ready))
+        forecast = label(fields, ready, self.spec)
         if residual is not None:
             forecast = with_residual(forecast, residual, ready.starts)
-        return self._with_provenance(forecast, ds, options)
+        return self._with_provenance(forecast, ds, asked)
 
+    @door(FORECAST)
     def check(
         self,
         ds: xr.Dataset | xr.DataArray,
         *,
         init: object = None,
         variables: Mapping[str, Hashable] | None = None,
+        base_period: tuple[str, str] | None = None,
         climatology: tuple[str, str] | None = None,
     ) -> Report:
-        """What `forecast` would repair, warn of or refuse; computes the newest history of lazy data."""
-        ready = self._conform(ds, init, variables, climatology)
+        """What `forecast` would repair, warn of or refuse; computes the newest history of lazy data.
+
+        Parameters
+        ----------
+        {options}
+
+        Returns
+        -------
+        Report
+            Prints problems with their remedies, warnings and repairs; true when the data can be forecast.
+        """
+        asked = ForecastOptions(init=init, variables=variables, base_period=base_period, climatology=climatology)
+        ready = self.conform(ds, asked)
         if isinstance(ready, Report):
             return ready
-        histories = windows(ready, self.spec).isel(init=slice(-1, None))
-        ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
+        newest = windows(ready, self.spec).isel(init=slice(-1, None))
+        ready.report.extend(check_values(newest.values, self.spec, ready.source.anomalies))
         return ready.report
 
-    def _conform(self, ds, init, variables, climatology) -> Conformed | Report:
-        options = {"init": init, "variables": variables, "climatology": climatology}
-        ready = conform(ds, self.spec, **options, against=self.name, larger=True)
+    def _conformed(self, ds: xr.Dataset | xr.DataArray, asked: ForecastOptions) -> Conformed:
+        ready = self.conform(ds, asked)
+        if isinstance(ready, Report):
+            ready.raise_errors()
+            raise AssertionError("a report without errors must come with data")
+        return ready
+
+    def conform(self, ds: xr.Dataset | xr.DataArray, asked: ForecastOptions | None = None) -> Conformed | Report:
+        """The data as the spec wants them, or the report that says why they do not fit; no values are read."""
+        asked = asked or ForecastOptions()
+        ready = conform(
+            ds, self.spec, init=asked.init, variables=asked.variables, climatology=asked.base_period,
+            against=self.name, larger=True,
+        )  # fmt: skip
         if isinstance(ready, Report):
             return ready
-        self._tell_windows((ready.dataset.sizes["y"], ready.dataset.sizes["x"]), ready.report)
+        self._report_windows((ready.dataset.sizes["y"], ready.dataset.sizes["x"]), ready.report)
         return ready if ready.report.ok else ready.report
 
-    def _tell_windows(self, field: tuple[int, int], report: Report) -> None:
+    def _report_windows(self, field: tuple[int, int], report: Report) -> None:
         """What becomes of a field that is larger than the window that the model was trained on."""
         window = self.spec.grid.shape
         if field == window:
             return
         found = f"{field[0]} x {field[1]} cells, window of the model {window[0]} x {window[1]}"
-        if getattr(self.model, "any_grid", False):
+        if self.predictor.abilities.any_grid:
             report.repair("grid", f"{found}: forecast as one field")
-        elif self._in_windows:
+        elif self.predictor.takes_windows:
             report.repair(
                 "grid", f"{found}: forecast in {len(Tiles(field, window))} overlapping windows, joined smoothly"
             )
@@ -210,20 +243,24 @@ class Forecaster:
             wanted = "wanted the window: what the model gives for one does not fit that for the next"
             report.error("grid", f"{found}, {wanted}", f"a window of {window[0]} x {window[1]} cells")
 
-    @property
-    def _in_windows(self) -> bool:
-        """Whether the model can do the windows of a larger field one by one: it draws no noise, and knows no places."""
-        by_place = hasattr(self.model, "fit_series")  # each cell has numbers of its own
-        return not by_place and (self.deterministic or hasattr(self.model, "size"))
+    def _examined(self, histories: xr.DataArray, ready: Conformed) -> xr.DataArray:
+        """The histories, after a look at their values where they are at hand; lazy ones are looked at later."""
+        if histories.chunks is None:
+            ready.report.extend(check_values(histories.values, self.spec, ready.source.anomalies))
+            ready.report.raise_errors()
+        ready.report.emit_warnings()
+        return histories
 
-    def _with_provenance(self, forecast: xr.Dataset, ds, options: Mapping[str, Any]) -> xr.Dataset:
+    def _with_provenance(self, forecast: xr.Dataset, ds, asked: ForecastOptions) -> xr.Dataset:
         now = np.datetime_as_string(np.datetime64("now"), unit="s")
-        call = f"{now}Z: xforecast {__version__} forecast(model={self.name!r}, seed={options['seed']})"
+        call = f"{now}Z: xforecast {__version__} forecast(model={self.name!r}, seed={asked.seed})"
         history = "\n".join(filter(None, [call, str(ds.attrs.get("history", ""))]))
-        own = getattr(self.model, "default_sampling", {})
-        stated = {**own, **{key: options[key] for key in (*DIFFUSION_OPTIONS, "climatology") if options.get(key)}}
+        drawn = {} if asked.drawing is None else asked.drawing.to_dict()
+        stated = {name: drawn[name] for name in STATED if drawn.get(name)}
+        if asked.base_period:
+            stated["climatology"] = "-".join(map(str, asked.base_period))
         addresses = re.compile(r" at 0x[0-9a-f]+")  # of functions, which mean nothing elsewhere
-        sampling = {key: addresses.sub("", str(value))[:LONGEST_NOTE] for key, value in stated.items()}
+        sampling = {name: addresses.sub("", str(value))[:LONGEST_NOTE] for name, value in stated.items()}
         return forecast.assign_attrs(
             Conventions=CONVENTIONS,
             source=f"{self.card.get('title', self.name)}, forecast by xforecast {__version__}",
@@ -232,9 +269,9 @@ class Forecaster:
             xforecast_weights_sha256=self.digest,
             xforecast_version=__version__,
             torch_version=torch.__version__,
-            xforecast_seed=int(options["seed"]),
-            xforecast_precision=str(options["precision"]),
-            **{f"xforecast_{key}": value for key, value in sampling.items()},
+            xforecast_seed=int(asked.seed),
+            xforecast_precision=str(asked.precision),
+            **{f"xforecast_{name}": value for name, value in sampling.items()},
             **({"references": self.card["references"]} if "references" in self.card else {}),
         )
 
@@ -264,13 +301,9 @@ class Forecaster:
         samples: int | Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
         *,
-        keys: np.ndarray | None = None,
-        horizon: int | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
+        starts: np.ndarray | None = None,
         progress: bool | None = False,
-        **sampling: Any,
+        **options: Any,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Forecast arrays, and say how far the samples are from a constraint.
 
@@ -282,15 +315,14 @@ class Forecaster:
         samples : int or sequence of int, optional
             How many samples, or the numbers of those to draw.
         seed : int
-            Of the random numbers; sample k of a start depends on the seed, the start and k alone.
-        keys : numpy.ndarray of int, optional
+            Seed of the random numbers; sample k of a start depends on the seed, the start and k alone.
+        starts : numpy.ndarray of int, optional
             Identity of each start for the random numbers; its place in the batch by default.
-        horizon : int, optional
-            Number of steps to give, at most the spec's.
-        device, precision, batch_size, progress
+        progress : bool, optional
             As in `xforecast.forecast`.
-        **sampling
-            Passed to the model's ``sample``; a ``constraint`` is on fields in the spec's units.
+        **options
+            Options of `xforecast.forecast` on sampling and computing; a ``constraint`` is on fields in the spec's
+            units.
 
         Returns
         -------
@@ -301,136 +333,11 @@ class Forecaster:
             The norm of the constraint's residual, shape (init, sample, 2): without and with guidance.
         """
         x = np.asarray(x)
-        self._check_shape(x)
-        numbers = self._sample_numbers(samples)
-        keys = np.arange(len(x)) if keys is None else np.asarray(keys, np.int64)
-        network_in = torch.from_numpy(normalise(x, self.spec))
-        self._check_sampling(sampling)
-        constraint = sampling.get("constraint")
-        if constraint is not None:
-            sampling["constraint"] = InPhysicalUnits(constraint, self.spec.to_physical)
-        model = self._on(parallel.pick_device(device))
-        runs = _Runs(model, self.spec.grid.shape, network_in, numbers, keys, seed, precision, sampling)
-        size = (
-            self._batch_size(batch_size, runs.device) if batch_size == "auto" else _positive("batch_size", batch_size)
-        )
-        if constraint is not None:
-            history = network_in[runs.rows[:size]].to(runs.device)
-            frames = (self.spec.horizon, *x.shape[2:4], len(self.spec.targets))
-            check_constraint(sampling["constraint"], history, frames)
-        found = runs.all(size, progress, self.name).numpy()
-        found = found.reshape(len(x), -1, *found.shape[1:])[:, :, : self._horizon(horizon)]
-        values = restore(found, x, self.spec)
-        if constraint is None:
-            return values, None
-        residual = runs.residual.reshape(len(x), -1, 2)
-        self._tell_unreachable(residual, getattr(constraint, "target", None))
-        return values, residual
-
-    def _check_shape(self, x: np.ndarray) -> None:
-        history, *window, channels = self.spec.input_shape
-        if x.ndim == 5 and x.shape[1:] == self.spec.input_shape:
-            return
-        fits = x.ndim == 5 and (x.shape[1], x.shape[4]) == (history, channels)
-        larger = fits and x.shape[2] >= window[0] and x.shape[3] >= window[1] and self.spec.any_window
-        if not larger or not (self._in_windows or getattr(self.model, "any_grid", False)):
-            raise InvalidOption("x", x.shape, f"shape (init, {', '.join(map(str, self.spec.input_shape))})")
-
-    def _check_sampling(self, sampling: Mapping[str, Any]) -> None:
-        """Options of the model's own, before anything is computed."""
-        check = getattr(self.model, "check_sampling", None)
-        if check is not None:
-            check(**{key: value for key, value in sampling.items() if value is not None})
-
-    def _tell_unreachable(self, residual: np.ndarray, target: Any) -> None:
-        """Warn where guidance leaves most of the residual that there was without it."""
-        before, after = residual[..., 0], residual[..., 1]
-        if not np.isfinite(before).all():
-            raise InvalidOption("constraint", "a residual that is not finite", "finite numbers for every field")
-        if not np.isfinite(after).all():
-            found = f"samples without bounds on the way to it, from a residual of {before.mean():.3g} without guidance"
-            raise InvalidOption("constraint", found, "a target within reach", "a nearer target, or less strength")
-        numbers = np.atleast_1d(np.asarray(target, float)) if isinstance(target, float | int) else np.zeros(1)
-        far = (after > FAR * before) & (after > NEAR * np.abs(numbers).max()) & (after > 0)
-        if far.any():
-            worst = np.unravel_index(np.argmax(np.where(far, after, 0)), after.shape)
-            warnings.warn(
-                f"constraint: {far.sum()} of {far.size} samples do not reach it; the farthest has a residual of "
-                f"{after[worst]:.3g}, and {before[worst]:.3g} without guidance -> see constraint_residual; "
-                + (
-                    "they are farther than without, do not use them; the target is out of reach or steps are too few"
-                    if after[worst] > before[worst]
-                    else "the target may be out of reach, or ask for more steps or strength"
-                ),
-                XForecastWarning,
-                stacklevel=2,
-            )
-
-    def _on(self, device: torch.device) -> torch.nn.Module:
-        if device.type == "cpu":
-            return self.model
-        if str(device) not in self._copies:
-            import copy
-
-            self._copies[str(device)] = copy.deepcopy(self.model).to(device)
-        return self._copies[str(device)]
-
-    def _sample_count(self, samples) -> int:
-        if samples is None:
-            return self.default_samples
-        count = _positive("samples", samples)
-        limit = 1 if self.deterministic else getattr(self.model, "size", None)
-        if limit is not None and count > limit:
-            kind = "is deterministic and gives 1" if limit == 1 else f"has {limit} members, which are its samples"
-            raise InvalidOption("samples", count, f"at most {limit}: {self.name} {kind}", f"samples={limit}")
-        return count
-
-    def _sample_numbers(self, samples) -> np.ndarray:
-        """The numbers of the samples to draw, from how many or which."""
-        if samples is None or np.ndim(samples) == 0:
-            return np.arange(self._sample_count(samples))
-        numbers = np.asarray(samples)
-        if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
-            raise InvalidOption("samples", samples, "how many, or a list of numbers from 0")
-        self._sample_count(int(numbers.max()) + 1)
-        return numbers.astype(np.int64)
-
-    def _horizon(self, horizon: int | None) -> int:
-        if horizon is None:
-            return self.spec.horizon
-        steps = _positive("horizon", horizon)
-        if steps > self.spec.horizon:
-            raise InvalidOption(
-                "horizon",
-                steps,
-                f"at most {self.spec.horizon} steps of {self.spec.time_step}, as trained",
-                "train a forecaster for a longer horizon with xforecast.fit(ds, model, horizon=...)",
-            )
-        return steps
-
-    def _check_options(self, options: Mapping[str, Any], sampling: Mapping[str, Any]) -> None:
-        parallel.pick_precision(options["precision"], parallel.pick_device(options["device"]))
-        if options["batch_size"] != "auto":
-            _positive("batch_size", options["batch_size"])
-        seed = options["seed"]
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not -(2**63) <= seed < 2**63:
-            raise InvalidOption("seed", seed, "a whole number of at most 64 bits")
-        accepted = getattr(self.model, "sampling_options", ())
-        for option, value in sampling.items():
-            if option not in (*DIFFUSION_OPTIONS, *accepted):
-                known = [*inspect.signature(self.forecast).parameters][1:-1]
-                known = list(dict.fromkeys([*known, *DIFFUSION_OPTIONS, *accepted]))
-                close = difflib.get_close_matches(option, known, 1)
-                remedy = f"did you mean {close[0]!r}?" if close else f"leave {option}= out"
-                raise InvalidOption(option, value, f"an option among {', '.join(known)}", remedy)
-            if value is not None and option not in accepted:
-                wanted = f"nothing: {self.name} does not sample by diffusion"
-                raise InvalidOption(option, value, wanted, f"leave {option}= out")
-        self._check_sampling({key: value for key, value in sampling.items() if key in accepted})
-
-    def _batch_size(self, batch_size, device: torch.device) -> int:
-        values = int(np.prod(self.spec.target_shape))
-        return max(1, VALUES_PER_BATCH.get(device.type, VALUES_PER_BATCH["cpu"]) // values)
+        self.predictor.check_shape(x)
+        numbers = self.predictor.numbers(samples)
+        asked = ForecastOptions.of(self.predictor, seed=seed, progress=progress, **options)
+        identity = np.arange(len(x)) if starts is None else np.asarray(starts, np.int64)
+        return self.predictor.predict(x, numbers, identity, asked)
 
     # -------------------------------------------------------------- files
 
@@ -448,72 +355,28 @@ class Forecaster:
         -------
         pathlib.Path
             The folder.
+
+        Raises
+        ------
+        CheckpointError
+            The folder holds something else, or the model is of no registered class.
         """
-        folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise CheckpointError(f"{folder} is a file\n  -> choose a folder")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).exists():
-            raise CheckpointError(f"{folder} holds other files, not a forecaster\n  -> choose an empty folder")
-        if type(self.model).__name__ not in MODELS:
-            raise CheckpointError(
-                f"the model is {type(self.model).__qualname__}, wanted one of {', '.join(MODELS)}\n"
-                "  -> keep the weights of a module of your own with torch.save(model.state_dict(), file)"
-            )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        state = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
-        if half:
-            state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-        stored = {
-            "format": FORMAT,
-            "xforecast": __version__,
-            "model": describe(self.model),
-            "spec": self.spec.to_dict(),
-            "card": self.card,
-        }
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".xforecast-") as scratch:
-            weights = Path(scratch) / WEIGHTS_FILE
-            weights.write_bytes(safetensors(state))  # with the rights that files have here
-            stored["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-            (Path(scratch) / CONFIG_FILE).write_text(json.dumps(stored, indent=1) + "\n")
-            folder.mkdir(exist_ok=True)
-            for name in (WEIGHTS_FILE, CONFIG_FILE):
-                shutil.move(Path(scratch) / name, folder / name)
-        return folder
+        return write(folder, self.model, self.spec, self.card, half=half)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Forecaster:
         """Read what `save` wrote; strict about every key, and the digest of the weights is checked."""
-        folder = Path(folder)
-        stored = _stored(folder)
-        state = _weights(folder, stored["weights_sha256"])
-        try:
-            model, spec = build(**stored["model"]), DataSpec.from_dict(stored["spec"])
-        except (InvalidOption, LookupError, TypeError, AttributeError, ValueError) as error:
-            raise CheckpointError(
-                f"{folder / CONFIG_FILE} describes no model of this version: {type(error).__name__}: {error}\n"
-                "  -> copy the folder anew, or upgrade xforecast"
-            ) from error
-        load_strictly(model, {key: _single(value) for key, value in state.items()}, source=str(folder))
-        forecaster = cls(model, spec, stored["card"])
-        forecaster.folder = str(folder.resolve())
+        forecaster = cls(*read(folder))
+        forecaster.folder = str(Path(folder).resolve())
         return forecaster
-
-    def folder_for_workers(self) -> str:
-        """Where another process finds this forecaster; one that was never saved is saved in the cache."""
-        if self.folder is None:
-            folder = Path(parallel.cache_folder()) / "workers" / self.digest[:32]
-            if not (folder / CONFIG_FILE).exists():
-                self.save(folder)
-            self.folder = str(folder)
-        return self.folder
 
     # -------------------------------------------------------------- for people
 
     def _rows(self) -> list[tuple[str, str]]:
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        model = type(self.model).__name__
-        inner = getattr(self.model, "summary", "")
-        rows = [("model", f"{model}{f' of {inner}' if inner else ''}, {parameters:,} parameters")]
+        config = config_of(self.model)
+        made_of = f" of {config.summary}" if config is not None and config.summary else ""
+        model = f"{type(self.model).__name__}{made_of}"
+        rows = [("model", f"{model}, {count_parameters(self.model):,} parameters")]
         rows += [(key, str(self.card[key])) for key in ("title", "period", "licence") if key in self.card]
         return rows
 
@@ -529,129 +392,9 @@ class Forecaster:
         return f"<div><b>Forecaster {escape(self.name)}</b><table>{cells}</table>{self.spec._repr_html_()}</div>"
 
 
-# ------------------------------------------------------------------ files
-
-
-def _stored(folder: Path) -> dict[str, Any]:
-    """The description beside the weights, whole and of this format."""
-    file = folder / CONFIG_FILE
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"no forecaster in {folder}: {name} is missing\n"
-                "  -> give a folder written by Forecaster.save, or a name of xforecast.list_models()"
-            )
-    try:
-        stored = json.loads(file.read_text())
-    except ValueError as error:  # not JSON, or not even text
-        raise CheckpointError(f"{file} is damaged: {error}\n  -> copy the folder anew") from error
-    if not isinstance(stored, dict):
-        raise CheckpointError(f"{file} is damaged: found no table\n  -> copy the folder anew")
-    if stored.get("format") != FORMAT:
-        raise CheckpointError(f"{file}: found format {stored.get('format')!r}, wanted {FORMAT}\n  -> upgrade xforecast")
-    if missing := sorted({"model", "spec", "card", "weights_sha256"} - set(stored)):
-        raise CheckpointError(f"{file} is damaged: {', '.join(missing)} missing\n  -> copy the folder anew")
-    return stored
-
-
-def _weights(folder: Path, wanted: str) -> dict[str, torch.Tensor]:
-    """The weights, if they have that SHA-256."""
-    file = folder / WEIGHTS_FILE
-    raw = file.read_bytes()
-    found = hashlib.sha256(raw).hexdigest()
-    if found != wanted:
-        raise CheckpointError(
-            f"{file}: found sha256 {found[:16]}..., wanted {str(wanted)[:16]}...\n"
-            "  -> the file is damaged or was exchanged; copy the folder anew"
-        )
-    try:
-        return load_bytes(raw)
-    except SafetensorError as error:
-        raise CheckpointError(f"{file} is damaged: {error}\n  -> copy the folder anew") from error
-
-
-def _identity(model: torch.nn.Module) -> dict[str, Any]:
-    """Name and configuration, for a module of the user's own as well."""
-    if type(model).__name__ in MODELS:
-        return describe(model)
-    return {"model": f"{type(model).__module__}.{type(model).__qualname__}", "config": repr(model.config)}
-
-
-class _Runs:
-    """The forward passes of one call of `Forecaster.predict`, in batches of (start, sample) pairs."""
-
-    def __init__(self, model, window, histories: torch.Tensor, numbers, keys, seed: int, precision: str, sampling):
-        self.model, self.window, self.histories, self.sampling = model, window, histories, sampling
-        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        self.seed, self.keys, self.precision = seed, keys, precision
-        self.drawn = draws_samples(model)
-        self.contexts: dict[int, torch.Tensor] = {}
-        count = len(numbers) if self.drawn else 1
-        self.rows = np.repeat(np.arange(len(histories)), count)
-        self.members = np.tile(numbers, len(histories)) if self.drawn else np.zeros(len(histories), np.int64)
-        self.residual = np.zeros((len(self.rows), 2), np.float32)
-        """How far each pair is from the constraint, without and with guidance."""
-
-    def all(self, batch_size: int, progress: bool | None, name: str) -> torch.Tensor:
-        """Every pair, starts outermost: (pair, horizon, height, width, channel) on the CPU."""
-        total = len(self.rows)
-        if total == 0:
-            raise InvalidOption("x", "no starts", "at least one history")
-        steps = iter(track(range(total), f"forecasting with {name}", enabled=progress, total=total))
-        next(steps, None)
-
-        def advance(done: int) -> None:
-            for _ in range(done):
-                next(steps, None)
-
-        with parallel.device_lock(self.device), torch.inference_mode():
-            return parallel.in_batches(self._batch, total, batch_size, advance)
-
-    def _batch(self, batch: slice) -> torch.Tensor:
-        rows = self.rows[batch]
-        used, local = np.unique(rows, return_inverse=True)
-        histories = self.histories[used].to(self.device)
-        with parallel.pick_precision(self.precision, self.device):
-            if not self.drawn:
-                return self._whole(self.model, histories).float().cpu()
-            members = self.members[batch]
-            generators = [
-                parallel.generator(self.seed, self.keys[row], member) for row, member in zip(rows, members, strict=True)
-            ]
-            options = {**self.sampling, **self._context(used)}
-            if options.get("constraint") is not None:
-                options["report"] = True
-            drawn = (torch.from_numpy(local), torch.from_numpy(members), generators)
-            found = self._whole(lambda x: self.model.sample(x, *drawn, **options), histories)
-        if options.get("report"):
-            found, report = found
-            self.residual[batch] = torch.stack([report.unguided, report.residual], dim=1).float().cpu().numpy()
-        return found.float().cpu()
-
-    def _whole(self, run, histories: torch.Tensor):
-        """The model on whole fields, in windows where they are larger than it takes."""
-        if getattr(self.model, "any_grid", False):
-            return run(histories)
-        return tiled(run, histories, self.window)
-
-    def _context(self, used: np.ndarray) -> dict[str, torch.Tensor]:
-        """What the model makes of these histories before it samples, made once for all samples of a start."""
-        if not hasattr(self.model, "encode_context"):
-            return {}
-        known = {row: self.contexts[row] for row in used if row in self.contexts}
-        fresh = [row for row in used if row not in known]
-        if fresh:
-            made = self.model.encode_context(self.histories[fresh].to(self.device))
-            known |= dict(zip(fresh, made, strict=True))
-        self.contexts = known
-        return {"context": torch.stack([known[row] for row in used])}
-
-
-def _single(value: torch.Tensor) -> torch.Tensor:
-    return value.float() if value.dtype == torch.float16 else value
-
-
-def _positive(option: str, value) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InvalidOption(option, value, "a whole number, 1 or more")
-    return int(value)
+def _with_cells(asked: ForecastOptions, ready: Conformed) -> ForecastOptions:
+    """Options whose constraint has arrays of the model's cells in place of regions by labels."""
+    if asked.constraint is None:
+        return asked
+    constraint = as_constraint(asked.constraint)
+    return asked.with_constraint(constraint.with_regions(lambda value, name: region_weights(value, ready.source, name)))

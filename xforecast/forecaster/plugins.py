@@ -1,4 +1,4 @@
-"""Forecasters that other packages bring, by entry point.
+"""Forecasters of other packages, by entry point.
 
 A package that has, in its ``pyproject.toml``, ::
 
@@ -17,31 +17,32 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from xforecast.errors import CheckpointError
-from xforecast.forecaster.forecaster import CONFIG_FILE, Forecaster
+from xforecast.forecaster.folder import CONFIG_FILE
+from xforecast.forecaster.forecaster import Forecaster
 
-__all__ = ["GROUP", "brought", "fetch_brought"]
+__all__ = ["GROUP", "find", "offered"]
 
 GROUP = "xforecast.forecasters"
 
 
-def brought() -> dict[str, EntryPoint]:
+def offered() -> dict[str, EntryPoint]:
     """The forecasters of other packages by name; nothing is imported."""
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def fetch_brought(name: str) -> Path | Forecaster:
-    """The folder of one of them, or the forecaster itself.
+def find(name: str) -> Path | Forecaster:
+    """The folder of the forecaster of that name, or the forecaster itself.
 
     Raises
     ------
     CheckpointError
         Its package is broken, or gives something else.
     """
-    return _fetched(brought()[name])
+    return _found(offered()[name])
 
 
 @lru_cache(maxsize=8)
-def _fetched(entry: EntryPoint) -> Path | Forecaster:
+def _found(entry: EntryPoint) -> Path | Forecaster:
     source = f"{entry.name!r} of {entry.dist.name if entry.dist is not None else 'another package'} ({entry.value})"
     try:
         found = entry.load()

@@ -3,7 +3,7 @@
 from xforecast.labels.conform import conform, conform_record
 from xforecast.labels.conformed import Conformed, label
 from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of, time_axis
-from xforecast.labels.regions import placed, region_weights
+from xforecast.labels.regions import region_weights
 from xforecast.labels.regridding import to_grid
 from xforecast.labels.report import Finding, Report
 from xforecast.labels.starts import Starts
@@ -27,7 +27,6 @@ __all__ = [
     "label",
     "make_spec",
     "names_of",
-    "placed",
     "region_weights",
     "time_axis",
     "to_grid",

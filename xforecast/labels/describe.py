@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.variables import Ambiguous, find_axis, is_anomaly
+from xforecast.cf import Ambiguous, find_axis, is_anomaly
 from xforecast.errors import InvalidOption
 from xforecast.labels.anomalies import Anomalies
 from xforecast.labels.cells import in_metres

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import xarray as xr
 from xforecast.errors import InvalidOption
 from xforecast.labels.way_back import Source
 
-__all__ = ["placed", "region_weights"]
+__all__ = ["region_weights"]
 
 STANDARD_NAMES = {"lat": "latitude", "lon": "longitude", "y": "projection_y_coordinate", "x": "projection_x_coordinate"}
 
@@ -45,32 +44,6 @@ def region_weights(region: Any, source: Source, name: str = "mask") -> Any:
     if not isinstance(region, xr.DataArray) or not region.ndim:
         return region
     return _in_model_order(region, source, name)
-
-
-def placed(constraint: Any, source: Source) -> Any:
-    """A constraint whose labelled fields are arrays of the model's rows and columns; others as they are.
-
-    Parameters
-    ----------
-    constraint : object
-        Fields of a dataclass that are a DataArray or a mapping from names of coordinates to slices are replaced.
-    source : Source
-        How the data came.
-
-    Returns
-    -------
-    object
-        A new constraint, or the very one if it has no labels.
-    """
-    if not dataclasses.is_dataclass(constraint) or isinstance(constraint, type):
-        return constraint
-    changes = {}
-    for field in dataclasses.fields(constraint):
-        value = getattr(constraint, field.name)
-        cells = region_weights(value, source, field.name)
-        if cells is not value:
-            changes[field.name] = cells if field.name == "mask" else cells[..., None]
-    return dataclasses.replace(constraint, **changes) if changes else constraint
 
 
 def _region(slices: Mapping[Any, Any], source: Source) -> xr.DataArray:

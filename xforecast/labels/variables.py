@@ -9,8 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from xforecast.cf import units
-from xforecast.cf.variables import Ambiguous, find_axis, find_variable, is_anomaly, wants_anomaly
+from xforecast.cf import Ambiguous, find_axis, find_variable, is_anomaly, units, wants_anomaly
 from xforecast.errors import InvalidOption
 from xforecast.labels.report import Report
 from xforecast.spec import DataSpec, Variable

@@ -1,17 +1,21 @@
 """The contract that every model obeys, and what models share to keep it.
 
 A model maps a history to a forecast, both as ``(batch, time, height, width, channel)``. It carries its frozen
-configuration, owns its loss, and never sees the target in :meth:`ForecastModel.forward`. One training loop and one
-forecaster therefore serve them all.
+configuration, owns its loss, and never sees the target in :meth:`ForecastModel.forward`. What it can do besides stands
+in its :class:`Abilities`, and nowhere else: no other attribute of a module means anything to this package. One training
+loop and one forecaster therefore serve them all.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, Self, runtime_checkable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import nn
@@ -19,37 +23,170 @@ from torch import nn
 from xforecast.errors import CheckpointError, InvalidOption
 
 __all__ = [
+    "Abilities",
     "Config",
-    "ConfigOfModel",
     "ForecastModel",
     "ProbabilisticModel",
+    "SamplingOptions",
+    "abilities_of",
     "check_choice",
     "check_positive",
     "check_shape",
+    "config_of",
     "count_parameters",
     "draws_samples",
+    "has_loss",
+    "learns",
     "load_strictly",
     "weighted_mse",
 ]
+
+
+# ------------------------------------------------------------------ what a model is, and what it can do
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """Options of a model's `sample`, each with its default; a model that has some derives its own class from this one.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Warmth(SamplingOptions):
+    ...     temperature: float = 1.0
+    >>> Warmth.names(), Warmth(temperature=2.0).to_dict()
+    (('temperature',), {'temperature': 2.0})
+    """
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the options."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as keyword arguments of `sample`."""
+        return {name: getattr(self, name) for name in self.names()}
+
+    def check(self, model: Any) -> None:
+        """Raise :class:`~xforecast.errors.InvalidOption` for options that cannot work with the model."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a model can do besides ``forward`` and ``loss``; it says so in its attribute ``abilities``.
+
+    Parameters
+    ----------
+    samples : int, optional
+        How many different answers it gives: 1 from ``forward``, more from ``sample`` (see :class:`ProbabilisticModel`);
+        None for as many as one asks for.
+    sampling : type of SamplingOptions, optional
+        Options that its ``sample`` takes.
+    any_grid : bool
+        It takes fields larger than those that it was trained on. Others get a larger field in overlapping windows (see
+        `xforecast.models.blocks.tiling`).
+    bound_to_places : bool
+        Each cell has numbers of its own, so that what it knows of one window holds for no other.
+    closed_form : bool
+        It is fitted by ``fit_series(series, weight)`` from one long series, not trained.
+    parts : tuple of str
+        Parts that are trained one after the other; ``stage(part, **options)`` gives each as a module to be trained.
+    optional_parts : tuple of str
+        Those of the parts that are trained only if one asks for it.
+    units : str, optional
+        It works on the quantity itself, in this unit, and not on normalised values.
+    follows_training : bool
+        Its loss changes in the course of a training, which calls ``at_step(step, total)`` before each optimiser step,
+        counted from 0.
+    previews : bool
+        ``preview(x, y)`` gives named arrays that show what it makes of one pair; a training writes them down now and
+        then.
+    shares_context : bool
+        ``encode_context(x)`` gives what ``sample`` needs of a history, made once for all samples of a start and handed
+        to ``sample`` as ``context``.
+
+    Examples
+    --------
+    >>> abilities_of(nn.Linear(1, 1))
+    Abilities(samples=1)
+    """
+
+    samples: int | None = 1
+    sampling: type[SamplingOptions] | None = None
+    any_grid: bool = False
+    bound_to_places: bool = False
+    closed_form: bool = False
+    parts: tuple[str, ...] = ()
+    optional_parts: tuple[str, ...] = ()
+    units: str | None = None
+    follows_training: bool = False
+    previews: bool = False
+    shares_context: bool = False
+
+    def __repr__(self) -> str:
+        stated = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
+        shown = {name: value for name, value in stated.items() if name == "samples" or value != usual[name]}
+        return f"Abilities({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def abilities_of(model: Any) -> Abilities:
+    """What a model, or a class of models, says that it can do.
+
+    Of one that says nothing, the methods of its class with the names and the numbers of arguments of this contract are
+    taken for what they seem to be; attributes of other names mean nothing.
+    """
+    stated = getattr(model, "abilities", None)
+    if isinstance(stated, Abilities):
+        return stated
+    return _inferred(model if isinstance(model, type) else type(model))
+
+
+INFERRED: dict[str, tuple[int, dict[str, Any]]] = {
+    # method, its number of arguments, and what it stands for
+    "sample": (4, {"samples": None}),
+    "fit_series": (2, {"closed_form": True, "bound_to_places": True}),
+    "at_step": (2, {"follows_training": True}),
+    "preview": (2, {"previews": True}),
+}
+
+
+@lru_cache(maxsize=256)
+def _inferred(kind: type) -> Abilities:
+    found: dict[str, Any] = {}
+    for name, (count, meaning) in INFERRED.items():
+        method = inspect.getattr_static(kind, name, None)
+        if inspect.isfunction(method) and _takes(method, count):
+            found |= meaning
+    return Abilities(**found)
+
+
+def _takes(method: Callable[..., Any], count: int) -> bool:
+    """Whether a method can be called with so many arguments by position."""
+    try:
+        inspect.signature(method).bind(None, *range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def config_of(model: nn.Module) -> Config | None:
+    """The configuration that a model can be built from again, if it has one."""
+    stated = getattr(model, "config", None)
+    return stated if isinstance(stated, Config) else None
 
 
 @runtime_checkable
 class ForecastModel(Protocol):
     """What training and forecasting ask of a model.
 
-    A model that takes fields of any size from that of its training on has a true attribute ``any_grid``; a larger field
-    is given to others in overlapping windows (see `xforecast.models.blocks.tiling`).
-
-    A model whose loss changes in the course of a training has a method ``at_step(step, total)`` too; the training
-    calls it before each optimiser step, counted from 0.
-
     Attributes
     ----------
-    config : Config
-        Everything needed to build the model again.
+    config : Config, optional
+        Everything needed to build the model again; without it, the model cannot be saved.
+    abilities : Abilities, optional
+        What the model can do besides.
     """
-
-    config: Any
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Forecast ``(batch, horizon, height, width, channel)`` from ``(batch, history, height, width, channel)``."""
@@ -62,29 +199,24 @@ class ForecastModel(Protocol):
 
 @runtime_checkable
 class ProbabilisticModel(ForecastModel, Protocol):
-    """A model that draws samples of the forecast.
-
-    A model that has a fixed number of samples says so in an attribute ``size``; one whose `sample` takes options by
-    keyword names them in ``sampling_options``; one that can draw samples and is configured not to has a true
-    attribute ``deterministic``.
-    """
+    """A model that draws samples of the forecast, as its ``abilities.samples`` say."""
 
     def sample(
         self,
         x: torch.Tensor,
-        rows: torch.Tensor,
-        members: torch.Tensor,
+        starts: torch.Tensor,
+        samples: torch.Tensor,
         generators: Sequence[torch.Generator],
     ) -> torch.Tensor:
-        """Draw ``n`` samples, each of its own history, member number and source of randomness.
+        """Draw ``n`` samples, each of its own history, number and source of randomness.
 
         Parameters
         ----------
-        x : Tensor, (inits, history, height, width, channel)
+        x : Tensor, (start, history, height, width, channel)
             The distinct histories.
-        rows : LongTensor, (n,)
+        starts : LongTensor, (n,)
             Which history each sample belongs to.
-        members : LongTensor, (n,)
+        samples : LongTensor, (n,)
             The number of each sample.
         generators : sequence of n torch.Generator
             On the CPU and seeded already, one for each sample; all randomness comes from them, so that a sample does
@@ -97,9 +229,28 @@ class ProbabilisticModel(ForecastModel, Protocol):
         ...
 
 
-def draws_samples(model: nn.Module) -> bool:
+def has_loss(model: Any) -> bool:
+    """Whether a model, or a class of models, has the method ``loss`` that training needs."""
+    return callable(getattr(model, "loss", None))
+
+
+def draws_samples(model: Any) -> bool:
     """Whether a forecast of the model consists of samples, and is not one expectation."""
-    return isinstance(model, ProbabilisticModel) and not getattr(model, "deterministic", False)
+    return abilities_of(model).samples != 1
+
+
+def learns(model: nn.Module) -> bool:
+    """Whether a model is trained by gradient: not one in closed form, nor one without weights.
+
+    Examples
+    --------
+    >>> learns(nn.Linear(1, 1)), learns(nn.Identity())
+    (True, False)
+    """
+    return not abilities_of(model).closed_form and any(weight.requires_grad for weight in model.parameters())
+
+
+# ------------------------------------------------------------------ what models share
 
 
 def weighted_mse(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -189,12 +340,21 @@ def load_strictly(
     model.load_state_dict({own[name][0]: value for name, value in state.items()})
 
 
-@dataclasses.dataclass(frozen=True)
+# ------------------------------------------------------------------ configurations
+
+
+@dataclass(frozen=True)
 class Config:
     """Base of the configurations: frozen, checked when made, JSON both ways.
 
     Subclasses are frozen dataclasses; they may define `validate`. Lists become tuples, so that a configuration read
-    from JSON equals the one that was written.
+    from JSON equals the one that was written. Fields that are called ``history``, ``horizon``, ``grid``,
+    ``input_channels`` and ``output_channels`` are set to those of the data by `xforecast.fit`.
+
+    Attributes
+    ----------
+    same_channels : bool
+        Whether as many channels must go in as come out, because the model encodes both alike.
 
     Examples
     --------
@@ -214,6 +374,46 @@ class Config:
 
     def validate(self) -> None:
         """Raise :class:`~xforecast.errors.InvalidOption` for a value that cannot work."""
+
+    same_channels: ClassVar[bool] = False
+
+    @property
+    def lengths(self) -> tuple[int | None, int | None]:
+        """Numbers of time steps in and out, where the configuration fixes them."""
+        return vars(self).get("history"), vars(self).get("horizon")
+
+    @property
+    def frame_grid(self) -> tuple[int, int] | None:
+        """Height and width of the fields that the model is made for, where the configuration fixes them."""
+        return vars(self).get("grid")
+
+    @property
+    def summary(self) -> str:
+        """What the model consists of, in a few words, where it is made of other models."""
+        return ""
+
+    @classmethod
+    def for_data(cls, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Self:
+        """A configuration for data of some shape.
+
+        Parameters
+        ----------
+        shape : mapping
+            What the data decide: ``history``, ``horizon``, ``grid``, ``input_channels``, ``output_channels`` ...; only
+            fields of the configuration count.
+        options : mapping, optional
+            Other fields; they go before what the data decide.
+        """
+        return cls.from_dict({**cls._decided(shape), **(options or {})})
+
+    def fitted_to(self, shape: Mapping[str, Any]) -> Self:
+        """The same configuration for data of another shape, as in :meth:`for_data`."""
+        return dataclasses.replace(self, **self._decided(shape))
+
+    @classmethod
+    def _decided(cls, shape: Mapping[str, Any]) -> dict[str, Any]:
+        known = {field.name for field in dataclasses.fields(cls)}
+        return {name: value for name, value in shape.items() if name in known}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary of numbers, strings, lists and dictionaries."""
@@ -247,39 +447,6 @@ class Config:
         return cls(**{name: _read(value, _config_in(hints[name])) for name, value in values.items()})
 
 
-@dataclasses.dataclass(frozen=True)
-class ConfigOfModel(Config):
-    """Base of the configurations of what is made of another model.
-
-    Parameters
-    ----------
-    model : str
-        A name in :data:`xforecast.models.MODELS`.
-    config : Config
-        Of that model.
-    """
-
-    model: str
-    config: Config
-
-    def validate(self) -> None:
-        from xforecast.models import config_class
-
-        wanted = config_class(self.model)
-        if not isinstance(self.config, wanted):
-            raise InvalidOption("config", type(self.config).__name__, f"{wanted.__name__} for {self.model}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Configuration from what :meth:`to_dict` gave."""
-        from xforecast.models import config_class
-
-        if isinstance(values.get("config"), Mapping) and "model" in values:
-            config = config_class(values["model"]).from_dict(values["config"])
-            values = {**values, "config": config}
-        return super().from_dict(values)
-
-
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
@@ -301,6 +468,9 @@ def _config_in(hint: Any) -> type[Config] | None:
     if isinstance(hint, type) and issubclass(hint, Config):
         return hint
     return next((found for part in typing.get_args(hint) if (found := _config_in(part))), None)
+
+
+# ------------------------------------------------------------------ checks
 
 
 def check_choice(option: str, value: Any, choices: Collection[str]) -> None:

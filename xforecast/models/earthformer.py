@@ -30,6 +30,7 @@ from xforecast.models.blocks.resample import (
     level_grids,
     resize_nearest,
 )
+from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_choice, check_positive, check_shape, weighted_mse
 
 __all__ = ["DecoderConfig", "Earthformer", "EarthformerConfig", "EncoderConfig", "describe_cuboids"]
@@ -550,3 +551,6 @@ class Earthformer(nn.Module):
             Broadcasts against `y`.
         """
         return weighted_mse(self(x), y, weight)
+
+
+register(Earthformer, EarthformerConfig)

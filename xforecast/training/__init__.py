@@ -1,7 +1,9 @@
 """Training: one `fit` for every model that owns its loss."""
 
+from xforecast.training.align import align_knowledge
 from xforecast.training.fit import fit
 from xforecast.training.options import TrainingOptions
-from xforecast.training.stages import align
 
-__all__ = ["TrainingOptions", "align", "fit"]
+align = align_knowledge  # its former name
+
+__all__ = ["TrainingOptions", "align", "align_knowledge", "fit"]

@@ -121,11 +121,13 @@ class Curve(lightning.Callback):
         self._begin()
 
 
-def identity(model: nn.Module, windows: int, options: TrainingOptions, contract: str = "") -> dict[str, Any]:
+def identity(
+    model: nn.Module, windows: int, options: TrainingOptions, contract: str = "", about: str = ""
+) -> dict[str, Any]:
     """What makes a training this one and no other: written into its checkpoints."""
     chosen = {name: value for name, value in options.to_dict().items() if name not in MAY_DIFFER}
     return {
-        "model": type(model).__name__ + " in moving coordinates" * getattr(model, "moving", False),
+        "model": " ".join(filter(None, [type(model).__name__, about])),
         "training windows": windows,
         "spec with the data's statistics": contract,
         "windows in a step": options.batch_size * options.accumulate * options.devices,

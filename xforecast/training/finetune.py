@@ -13,10 +13,9 @@ from torch import nn
 
 from xforecast.cf.variables import Ambiguous, find_variable
 from xforecast.errors import InvalidOption, UnknownForecaster
-from xforecast.forecaster import Forecaster
-from xforecast.forecaster.registry import load
+from xforecast.forecaster import Forecaster, load
 from xforecast.labels import Report, as_dataset, conform_record, fields_of, make_spec, names_of
-from xforecast.models import MODELS, Ensemble, find_model
+from xforecast.models import MODELS, Ensemble, config_of, find_model, name_of
 from xforecast.spec import DataSpec, Variable
 
 __all__ = ["Origin", "origin_of"]
@@ -74,8 +73,7 @@ class Origin:
     def model(self) -> Any:
         """What a network like these is built from: its configuration, or a copy of a module of the user's own."""
         network = self.networks[0]
-        known = any(type(network) is kind for kind, _ in MODELS.values())
-        return network.config if known else copy.deepcopy(network)
+        return config_of(network) if name_of(network) is not None else copy.deepcopy(network)
 
     def members(self, wanted: int | None) -> int:
         """How many networks to train."""
@@ -149,7 +147,7 @@ class Origin:
             sum(value.numel() for value in own.values()), 1
         )
 
-    def tell(self) -> None:
+    def warn(self) -> None:
         """Warn of what does not start from the forecaster."""
         report = Report(self.forecaster.name)
         if self.reinitialised:

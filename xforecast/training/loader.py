@@ -61,9 +61,22 @@ class Shuffled(Shares):
     def order(self) -> list[int]:
         """The order of all windows in this pass."""
         generator = torch.Generator().manual_seed(pass_seed(self.seed, self.passes()))
-        if hasattr(self.data, "shuffled"):
-            return self.data.shuffled(generator)
-        return torch.randperm(len(cast(Sized, self.data)), generator=generator).tolist()
+        return shuffled(self.data, generator)
+
+
+class OrderedPairs(Dataset):
+    """Pairs that are read faster in some orders than in others."""
+
+    def shuffled(self, generator: torch.Generator) -> list[int]:
+        """A random order in which they are read fast."""
+        raise NotImplementedError
+
+
+def shuffled(data: Dataset, generator: torch.Generator) -> list[int]:
+    """A random order of a data set: its own, or any."""
+    if isinstance(data, OrderedPairs):
+        return data.shuffled(generator)
+    return torch.randperm(len(cast(Sized, data)), generator=generator).tolist()
 
 
 def pass_seed(seed: int, number: int) -> int:

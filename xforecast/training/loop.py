@@ -18,6 +18,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from xforecast.errors import InvalidOption, TrainingError
+from xforecast.models import abilities_of
+from xforecast.models.blocks import recomputing_layers
 from xforecast.models.prediff.schedule import warming_average
 from xforecast.training.checkpoints import RECORD, Curve, WholeFiles, check_same_training, identity
 from xforecast.training.loader import Prefetched, Shares, Shuffled, pass_seed
@@ -73,7 +75,7 @@ class _Learner(lightning.LightningModule):
             torch.manual_seed(pass_seed(self.options.seed, self.passes()) + self.trainer.global_rank)
 
     def training_step(self, batch, index):
-        if hasattr(self.model, "at_step"):
+        if abilities_of(self.model).follows_training:
             self.model.at_step(self.global_step, self.total)  # type: ignore[operator]
         loss = self._loss(batch)
         self.last_loss = loss.detach().clone()
@@ -152,13 +154,14 @@ def train(
     resume: bool = False,
     progress: bool | None = None,
     contract: str = "",
+    about: str = "",
 ) -> nn.Module:
     """Train a model in place and leave it with its best weights.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Owns ``loss(x, y, weight)``. One that has ``preview(x, y)`` shows what it makes of a pair now and then.
+        Owns ``loss(x, y, weight)``; see `xforecast.models.contract`.
     data, valid : torch.utils.data.Dataset
         Pairs (x, y); without ``valid`` the last weights are kept.
     weight : torch.Tensor
@@ -175,6 +178,8 @@ def train(
         Draw a bar.
     contract : str
         Digest of the spec, which has the statistics of the data: checkpoints of other data are refused.
+    about : str
+        What else makes this training another one than that of the same model, such as other coordinates.
 
     Returns
     -------
@@ -195,7 +200,7 @@ def train(
     each = -(-count // (options.batch_size * options.accumulate * options.devices))
     steps = options.steps or options.epochs * each
     learner = _Learner(model, weight, options, steps, each)
-    learner.record = identity(model, count, options, contract)
+    learner.record = identity(model, count, options, contract, about)
     last = folder / "last.ckpt"
     resumed = resume and last.exists()
     if resumed:
@@ -244,7 +249,7 @@ def _callbacks(model: nn.Module, data: Dataset, valid: Dataset | None, options: 
     callbacks: list[lightning.Callback] = [best]
     if options.average is not None:
         callbacks.append(WeightAveraging(avg_fn=warming_average(options.average)))
-    if hasattr(model, "preview"):
+    if abilities_of(model).previews:
         callbacks.append(_Previews(model, folder / "log", data if valid is None else valid, steps))
     if valid is not None and options.patience is not None:
         callbacks.append(EarlyStopping(VALID, mode="min", patience=options.patience, check_finite=True))
@@ -269,8 +274,7 @@ def _take_best(learner: _Learner, best: ModelCheckpoint, valid: Dataset | None) 
 @contextmanager
 def _recomputing(model: nn.Module, wanted: bool) -> Iterator[None]:
     """Layers that can, compute their activations again for the gradient."""
-    able = [module for module in model.modules() if isinstance(getattr(module, "checkpoint", None), str)]
-    layers: list = able if wanted else []
+    layers = recomputing_layers(model) if wanted else []
     if wanted and not layers:
         raise InvalidOption(
             "activation_checkpointing", True, f"False: {type(model).__name__} has no layers that offer it",

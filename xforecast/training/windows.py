@@ -11,6 +11,7 @@ import xarray as xr
 
 from xforecast.labels import Conformed, Report, arrays_of, as_dataset, conform_record, time_axis
 from xforecast.spec import DataSpec, calendar_waves, normalise
+from xforecast.training.loader import OrderedPairs
 
 __all__ = ["LazyWindows", "TrainingWindows", "cell_weights", "in_memory_or_not", "windows_of"]
 
@@ -93,7 +94,7 @@ def network_values(raw: np.ndarray, calendar: np.ndarray, spec: DataSpec) -> tup
 
 
 @dataclass
-class LazyWindows(torch.utils.data.Dataset):
+class LazyWindows(OrderedPairs):
     """The same pairs as `TrainingWindows`, of data larger than memory: read in blocks of time, a few of which are kept.
 
     Parameters

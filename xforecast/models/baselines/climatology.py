@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.contract import Config, check_positive, check_shape, weighted_mse
+from xforecast.models.catalogue import register
+from xforecast.models.contract import Abilities, Config, check_positive, check_shape, weighted_mse
 
-__all__ = ["Climatology", "ClimatologyConfig", "DampedPersistence", "DampedPersistenceConfig"]
+__all__ = ["ClimatologyForecast", "ClimatologyForecastConfig", "DampedPersistence", "DampedPersistenceConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClimatologyConfig(Config):
-    """Configuration of :class:`Climatology`.
+class ClimatologyForecastConfig(Config):
+    """Configuration of :class:`ClimatologyForecast`.
 
     Parameters
     ----------
@@ -40,30 +41,31 @@ class ClimatologyConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DampedPersistenceConfig(ClimatologyConfig):
-    """Configuration of :class:`DampedPersistence`; its fields are those of :class:`ClimatologyConfig`."""
+class DampedPersistenceConfig(ClimatologyForecastConfig):
+    """Configuration of :class:`DampedPersistence`; its fields are those of :class:`ClimatologyForecastConfig`."""
 
 
-class Climatology(nn.Module):
+class ClimatologyForecast(nn.Module):
     """The mean of the training data at every place, for every lead; before `fit_series`, zero.
 
     Of anomalies this is the climatological forecast, an anomaly of zero.
 
     Parameters
     ----------
-    config : ClimatologyConfig
+    config : ClimatologyForecastConfig
 
     Examples
     --------
     >>> series = torch.tensor([1.0, 2.0, 6.0]).reshape(3, 1, 1, 1)
-    >>> model = Climatology(ClimatologyConfig(horizon=2, grid=(1, 1))).fit_series(series)
+    >>> model = ClimatologyForecast(ClimatologyForecastConfig(horizon=2, grid=(1, 1))).fit_series(series)
     >>> model(series[None]).flatten().tolist()
     [3.0, 3.0]
     """
 
+    abilities = Abilities(bound_to_places=True, closed_form=True)
     mean: torch.Tensor
 
-    def __init__(self, config: ClimatologyConfig):
+    def __init__(self, config: ClimatologyForecastConfig):
         super().__init__()
         self.config = config
         self.register_buffer("mean", torch.zeros(*config.grid, config.output_channels))
@@ -90,7 +92,7 @@ class Climatology(nn.Module):
 
         Returns
         -------
-        Climatology
+        ClimatologyForecast
             Itself, fitted.
 
         Raises
@@ -110,7 +112,10 @@ class Climatology(nn.Module):
         return weighted_mse(self(x), y, weight)
 
 
-class DampedPersistence(Climatology):
+register(ClimatologyForecast, ClimatologyForecastConfig, name="Climatology")
+
+
+class DampedPersistence(ClimatologyForecast):
     """The last anomaly, damped: ``mean + damping(lead, place) (x - mean)``.
 
     The damping is the regression on the anomaly so many steps before, ``C(lead) / C(0)`` at each place; the mean is
@@ -140,7 +145,7 @@ class DampedPersistence(Climatology):
 
     @torch.no_grad()
     def fit_series(self, series: torch.Tensor, weight: torch.Tensor | None = None) -> Self:
-        """Estimate mean and damping from one long series; parameters are those of :meth:`Climatology.fit_series`.
+        """Estimate mean and damping from one long series, as :meth:`ClimatologyForecast.fit_series` takes it.
 
         Raises
         ------
@@ -164,3 +169,6 @@ class DampedPersistence(Climatology):
         """Forecast (batch, horizon, height, width, channel) from (batch, history, height, width, channel)."""
         anomaly = x[:, -1:, ..., : self.config.output_channels] - self.mean
         return self.mean + self.damping * anomaly
+
+
+register(DampedPersistence, DampedPersistenceConfig)

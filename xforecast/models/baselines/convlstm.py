@@ -11,6 +11,7 @@ from torch import nn
 from xforecast.errors import InvalidOption
 from xforecast.models.baselines.recurrent import Gates, over_time
 from xforecast.models.baselines.sizes import check_divisible, check_sizes, halvings
+from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_positive, check_shape, weighted_mse
 
 __all__ = ["ConvLSTM", "ConvLSTMCell", "ConvLSTMConfig"]
@@ -224,6 +225,9 @@ class ConvLSTM(nn.Module):
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted mean squared error."""
         return weighted_mse(self(x), y, weight)
+
+
+register(ConvLSTM, ConvLSTMConfig)
 
 
 def _down(inputs: int, channels: int, kernel: int, stride: int) -> nn.Sequential:

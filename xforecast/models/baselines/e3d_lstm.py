@@ -13,6 +13,7 @@ from xforecast.errors import InvalidOption
 from xforecast.models.baselines.predrnn import fitting_patch
 from xforecast.models.baselines.recurrent import SCHEDULED_SAMPLING, Gates, NextFrameModel, SamplingSchedule
 from xforecast.models.baselines.sizes import check_divisible, check_next_frame
+from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_choice, check_positive
 
 __all__ = ["E3DLSTM", "E3DLSTMConfig", "EideticLSTMCell"]
@@ -222,3 +223,6 @@ class E3DLSTM(NextFrameModel):
         weight = torch.ones_like(target) if weight is None else weight.expand_as(target)
         error = torch.where(weight == 0, 0.0, prediction - target)
         return (weight * (0.5 * error.square() + error.abs())).sum() / weight.sum()
+
+
+register(E3DLSTM, E3DLSTMConfig)

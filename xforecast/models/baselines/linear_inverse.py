@@ -21,6 +21,7 @@ unobserved variables.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.contract import Config, check_positive, check_shape, weighted_mse
+from xforecast.models.catalogue import register
+from xforecast.models.contract import Abilities, Config, check_positive, check_shape, weighted_mse
 
 __all__ = ["LinearInverseModel", "LinearInverseModelConfig"]
 
@@ -134,6 +136,7 @@ class LinearInverseModel(nn.Module):
     True
     """
 
+    abilities = Abilities(bound_to_places=True, closed_form=True)
     patterns: torch.Tensor
     root_weight: torch.Tensor
     propagator: torch.Tensor
@@ -142,6 +145,8 @@ class LinearInverseModel(nn.Module):
     def __init__(self, config: LinearInverseModelConfig):
         super().__init__()
         self.config = config
+        if config.stochastic:
+            self.abilities = dataclasses.replace(type(self).abilities, samples=None)
         cells, modes = config.grid[0] * config.grid[1] * config.output_channels, config.modes
         phases = config.period if config.seasonal else 1
         self.register_buffer("patterns", torch.zeros(modes, cells))
@@ -246,11 +251,6 @@ class LinearInverseModel(nn.Module):
         """
         return self._run(x, None)
 
-    @property
-    def deterministic(self) -> bool:
-        """Whether its forecast is the expectation."""
-        return not self.config.stochastic
-
     def sample(
         self,
         x: torch.Tensor,
@@ -332,6 +332,9 @@ class LinearInverseModel(nn.Module):
         sine, cosine = frames[:, 0, 0, first], frames[:, 0, 0, first + 1]
         turns = torch.atan2(sine, cosine) / (2 * torch.pi)
         return (turns * self.config.period).round().long() % self.config.period
+
+
+register(LinearInverseModel, LinearInverseModelConfig)
 
 
 # ------------------------------------------------------------------ linear algebra

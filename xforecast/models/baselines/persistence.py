@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from xforecast.models.contract import Config, check_positive, weighted_mse
+from xforecast.models.catalogue import register
+from xforecast.models.contract import Abilities, Config, check_positive, weighted_mse
 
 __all__ = ["Persistence", "PersistenceConfig"]
 
@@ -47,7 +48,7 @@ class Persistence(nn.Module):
     [2.0, 2.0, 2.0]
     """
 
-    any_grid = True
+    abilities = Abilities(any_grid=True)
 
     def __init__(self, config: PersistenceConfig):
         super().__init__()
@@ -60,3 +61,6 @@ class Persistence(nn.Module):
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted mean squared error; there is nothing to learn from it."""
         return weighted_mse(self(x), y, weight)
+
+
+register(Persistence, PersistenceConfig)

@@ -15,6 +15,7 @@ from xforecast.models.baselines.convlstm import ConvLSTMCell
 from xforecast.models.baselines.recurrent import NextFrameModel, SamplingSchedule
 from xforecast.models.baselines.sizes import check_divisible, check_next_frame, halvings
 from xforecast.models.blocks.layers import ACTIVATIONS
+from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_choice, check_positive, weighted_mse
 
 __all__ = ["PhyCell", "PhyDNet", "PhyDNetConfig", "kernel_moments", "moment_loss"]
@@ -282,6 +283,9 @@ class PhyDNet(NextFrameModel):
     def penalty(self, state: _State) -> torch.Tensor:
         """The moment loss, which makes filters derivatives."""
         return self.config.moment_weight * moment_loss(self.physics.derivatives.weight)
+
+
+register(PhyDNet, PhyDNetConfig)
 
 
 def _down(inputs: int, channels: int, stride: int) -> nn.Sequential:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from xforecast.errors import InvalidOption
 from xforecast.models.baselines.recurrent import SCHEDULED_SAMPLING, Gates, NextFrameModel, SamplingSchedule
 from xforecast.models.baselines.sizes import check_divisible, check_next_frame
+from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_positive
 
 __all__ = ["PredRNN", "PredRNNConfig", "SpatiotemporalLSTMCell"]
@@ -218,3 +219,6 @@ class PredRNN(NextFrameModel):
         """The decoupling loss: mean similarity over steps and layers, times its weight."""
         steps = self.config.history + self.config.horizon - 1
         return self.config.decoupling * state.coupling / (steps * self.config.layers)
+
+
+register(PredRNN, PredRNNConfig)

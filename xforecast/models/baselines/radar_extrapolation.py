@@ -1,30 +1,29 @@
 """Radar rain moved along by its own motion, and STEPS on top of it: what nowcasting services use today.
 
-The two wrap pySTEPS (extra ``pysteps``), so that its nowcasts are called, labelled and scored as those of any other
-model. They have nothing to learn and take rain rates in mm/h as they are, without normalisation.
+Both models call pySTEPS (extra ``pysteps``), so that its nowcasts are made, labelled and scored as those of any other
+model. They have nothing to learn, and take rain rates in mm/h without normalisation.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from xforecast.errors import InvalidOption, require
-from xforecast.models.contract import Config, check_positive, weighted_mse
+from xforecast.errors import InvalidOption
+from xforecast.models.baselines import _pysteps
+from xforecast.models.catalogue import register
+from xforecast.models.contract import Abilities, Config, check_positive, weighted_mse
 
 __all__ = ["STEPS", "Extrapolation", "ExtrapolationConfig", "STEPSConfig"]
 
 MOTION_FRAMES = 3
-"""Newest frames from which the motion is estimated, and STEPS its temporal correlation."""
+"""Number of newest frames from which the motion is estimated, and for STEPS the correlation in time."""
 ZERO_RAIN = -15.0
-"""What STEPS sees where there is no rain, in dB of mm/h."""
+"""Level that stands for no rain, in dB of 1 mm/h."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,7 @@ class Extrapolation(nn.Module):
     Raises
     ------
     MissingExtra
-        pySTEPS is not installed.
+        pySTEPS is not installed, or in a version that takes no arrays.
 
     References
     ----------
@@ -104,12 +103,11 @@ class Extrapolation(nn.Module):
     torch.Size([1, 2, 64, 64, 1])
     """
 
-    takes_physical_units = "mm h-1"
-    any_grid = True
+    abilities = Abilities(any_grid=True, units="mm h-1")
 
     def __init__(self, config: ExtrapolationConfig):
         super().__init__()
-        _pysteps()
+        _pysteps.prepare()
         self.config = config
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -121,15 +119,17 @@ class Extrapolation(nn.Module):
         if not (rain > self.config.threshold).any():
             return np.zeros((self.config.horizon, *rain.shape[1:]), np.float32)
         motion = _motion(rain, self.config.threshold)
-        carried = _pysteps().extrapolation.semilagrangian.extrapolate(rain[-1], motion, self.config.horizon)
-        return carried.astype(np.float32)
+        return _pysteps.extrapolate(rain[-1], motion, self.config.horizon).astype(np.float32)
 
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted mean squared error where the forecast has a value; there is nothing to learn from it."""
         forecast = self(x)
         known = torch.isfinite(forecast)
-        whole = known.to(y) if weight is None else known * weight
-        return weighted_mse(torch.where(known, forecast, torch.zeros_like(forecast)), y, whole)
+        weight = known.to(y) if weight is None else known * weight
+        return weighted_mse(torch.where(known, forecast, torch.zeros_like(forecast)), y, weight)
+
+
+register(Extrapolation, ExtrapolationConfig)
 
 
 class STEPS(Extrapolation):
@@ -154,6 +154,7 @@ class STEPS(Extrapolation):
     torch.Size([2, 2, 64, 64, 1])
     """
 
+    abilities = Abilities(samples=None, any_grid=True, units="mm h-1")
     config: STEPSConfig
 
     def __init__(self, config: STEPSConfig):
@@ -182,33 +183,25 @@ class STEPS(Extrapolation):
         config = self.config
         if motion is None:
             return self._carried(rain)
-        with contextlib.redirect_stdout(io.StringIO()):
-            levels = _pysteps().nowcasts.steps.forecast(
-                _decibels(rain[-MOTION_FRAMES:], config.threshold),
-                motion,
-                config.horizon,
-                n_ens_members=1,
-                n_cascade_levels=config.cascade_levels,
-                precip_thr=10 * np.log10(config.threshold),
-                norain_thr=0.0,
-                kmperpixel=config.kilometres,
-                timestep=config.minutes,
-                seed=seed,
-            )[0]
-        rates = np.where(levels > 10 * np.log10(config.threshold), 10 ** (levels / 10), 0.0)
+        rainy = float(10 * np.log10(config.threshold))
+        levels = _pysteps.steps(
+            _decibels(rain[-MOTION_FRAMES:], config.threshold),
+            motion,
+            config.horizon,
+            threshold=rainy,
+            levels=config.cascade_levels,
+            kilometres=config.kilometres,
+            minutes=config.minutes,
+            seed=seed,
+        )
+        rates = np.where(levels > rainy, 10 ** (levels / 10), 0.0)
         return np.where(np.isnan(levels), np.nan, rates).astype(np.float32)
 
 
+register(STEPS, STEPSConfig)
+
+
 # ------------------------------------------------------------------ on one history, in numpy
-
-
-def _pysteps() -> Any:
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells where its configuration lies
-        pysteps = require("pysteps", extra="pysteps", purpose="extrapolation and STEPS")
-        from pysteps import extrapolation, motion, nowcasts  # noqa: F401  (pysteps leaves its parts to be imported)
-        from pysteps.extrapolation import semilagrangian  # noqa: F401
-        from pysteps.nowcasts import steps  # noqa: F401
-    return pysteps
 
 
 def _frames(history: torch.Tensor) -> np.ndarray:
@@ -222,7 +215,4 @@ def _decibels(rain: np.ndarray, threshold: float) -> np.ndarray:
 
 def _motion(rain: np.ndarray, threshold: float) -> np.ndarray:
     """Motion in pixels a step, (2, height, width), from the newest frames."""
-    from pysteps.motion.lucaskanade import dense_lucaskanade
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        return dense_lucaskanade(_decibels(rain[-MOTION_FRAMES:], threshold))
+    return _pysteps.motion(_decibels(rain[-MOTION_FRAMES:], threshold))

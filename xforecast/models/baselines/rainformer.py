@@ -12,6 +12,7 @@ from torch.nn import functional
 from xforecast.errors import InvalidOption
 from xforecast.models.baselines.sizes import check_sizes, frames_from_channels, frames_to_channels, halvings
 from xforecast.models.blocks.layers import attend
+from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_positive, check_shape, weighted_mse
 
 __all__ = ["FeatureBalance", "Rainformer", "RainformerConfig"]
@@ -349,3 +350,6 @@ class Rainformer(nn.Module):
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted mean squared error."""
         return weighted_mse(self(x), y, weight)
+
+
+register(Rainformer, RainformerConfig)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from xforecast.errors import InvalidOption
-from xforecast.models.contract import Config, check_choice, check_shape, weighted_mse
+from xforecast.models.contract import Abilities, Config, check_choice, check_shape, weighted_mse
 
 __all__ = ["Gates", "NextFrameModel", "SamplingSchedule", "over_time", "patches", "unpatches"]
 
@@ -207,6 +207,8 @@ class NextFrameModel(nn.Module):
     config : Config
         With `history`, `horizon`, `grid`, `input_channels`, `output_channels`, `sampling` and `patch`.
     """
+
+    abilities = Abilities(follows_training=True)
 
     def __init__(self, config: Any):
         super().__init__()

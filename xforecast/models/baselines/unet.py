@@ -14,6 +14,7 @@ from xforecast.models.baselines.sizes import (
     frames_to_channels,
     halvings,
 )
+from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_positive, check_shape, weighted_mse
 
 __all__ = ["UNet", "UNetConfig"]
@@ -128,6 +129,9 @@ class UNet(nn.Module):
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted mean squared error."""
         return weighted_mse(self(x), y, weight)
+
+
+register(UNet, UNetConfig)
 
 
 class _Up(nn.Module):

@@ -642,3 +642,8 @@ class CrossAttentionBlock(nn.Module):
                 layer = self.feed_forward[k if self.feed_forward_each else 0]
                 x = recompute(layer, x, when=self.checkpoint != "none")
         return x
+
+
+def recomputing_layers(model: nn.Module) -> list[SelfAttentionBlock | CrossAttentionBlock]:
+    """The layers of a model that can compute their activations again for the gradient, see `BlockConfig`."""
+    return [module for module in model.modules() if isinstance(module, SelfAttentionBlock | CrossAttentionBlock)]

@@ -1,7 +1,7 @@
 """Knowledge control: samples that obey a stated constraint (Gao et al. 2023).
 
-A constraint says by how much a forecast misses what is known about it, its *residual*. There are two ways to make
-samples obey it, and both change nothing but the noise that the denoiser predicts, so that they work with every sampler:
+There are two ways to make samples obey a constraint (`xforecast.models.constraints`). Both change nothing but the noise
+that the denoiser predicts, so that they work with every sampler:
 
 - :class:`NetworkGuidance`, the paper's: a trained network estimates the functional from the noisy latent, and every
   step goes down the gradient of the estimate's distance from the target;
@@ -11,411 +11,19 @@ samples obey it, and both change nothing but the noise that the denoiser predict
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from collections.abc import Callable
 
-import numpy as np
 import torch
 
-from xforecast.errors import InvalidOption
+from xforecast.models.constraints import violation
 from xforecast.models.prediff.samplers import Denoiser
 from xforecast.models.prediff.schedule import NoiseSchedule
 
-__all__ = [
-    "ConserveLast",
-    "Constraint",
-    "DecoderGuidance",
-    "InPhysicalUnits",
-    "MeanIntensity",
-    "NetworkGuidance",
-    "RegionTotal",
-    "UpperBound",
-    "check_constraint",
-    "residual_of",
-    "violation",
-]
-
-Field = torch.Tensor
-"""(batch, time, height, width, channel)."""
+__all__ = ["DecoderGuidance", "NetworkGuidance"]
 
 SMALLEST_COSINE = 0.1
 """Between the gradient and the direction of uncertainty; below it the denoiser's derivative is not to be trusted."""
-
-
-@runtime_checkable
-class Constraint(Protocol):
-    """What is asked of an object that constrains forecasts; a plain function of the forecast will do as well.
-
-    Optional attributes: ``strength`` (how hard to pull, see the two ways), ``target``, ``space`` (``"decoded"`` for a
-    residual of frames, the default, or ``"latent"``), ``name``, ``functional`` and ``compare`` for use with a trained
-    network, and ``prepare(history)``, which gives the constraint for histories (batch, time, height, width, channel).
-    """
-
-    def residual(self, forecast: torch.Tensor) -> torch.Tensor:
-        """How far a forecast (batch, time, height, width, channel) is off, (batch, ...); zero where it obeys."""
-        ...
-
-
-def _unchanged(x: torch.Tensor) -> torch.Tensor:
-    return x
-
-
-def _mean_of_frames(field: Field) -> torch.Tensor:
-    return field.mean(dim=(2, 3, 4))[..., None]
-
-
-def _tensor(values: Any, like: torch.Tensor) -> torch.Tensor:
-    """A number or an array of any library as a tensor of the place and precision of another."""
-    return _numbers(values).to(like.device, like.dtype)
-
-
-def _numbers(values: Any) -> torch.Tensor:
-    return values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
-
-
-def _finite_numbers(values: Any) -> bool:
-    if isinstance(values, str | bytes):
-        return False
-    try:
-        return bool(_numbers(values).isfinite().all())
-    except (TypeError, ValueError):
-        return False
-
-
-class _Targeted:
-    """A functional of every frame has a target, by itself or over all frames."""
-
-    target: Any
-    per_frame: bool
-    to_physical: Callable[[Field], Field]
-
-    def __post_init__(self) -> None:
-        if not callable(self.target) and not _finite_numbers(self.target):
-            raise InvalidOption(
-                "target", self.target, "a finite number, an array of them, or a function of the history"
-            )
-
-    def prepare(self, history: Field) -> Self:
-        """The constraint for samples with these histories: a target that is a function of the history is evaluated."""
-        if not callable(self.target):
-            return self
-        target = torch.as_tensor(self.target(self.to_physical(history)))
-        return replace(self, target=target.reshape(len(history), -1))  # type: ignore[type-var]
-
-    def functional(self, forecast: Field) -> torch.Tensor:
-        """What is constrained, for every frame, (batch, time, 1)."""
-        raise NotImplementedError
-
-    def over_time(self, values: torch.Tensor) -> torch.Tensor:
-        """What is constrained for all frames together, (batch, 1), from that of every frame, (batch, time)."""
-        return values.mean(dim=1, keepdim=True)
-
-    def compare(self, values: torch.Tensor) -> torch.Tensor:
-        """Distance of the functional from the target, (batch, time) or (batch, 1)."""
-        values = values.flatten(1)
-        if not self.per_frame:
-            values = self.over_time(values)
-        target = _tensor(self.target, values)
-        if target.ndim == 1 and not self.per_frame:
-            target = target[:, None]
-        if target.ndim > 2 or any(
-            have not in (1, want) for have, want in zip(target.shape[::-1], values.shape[::-1], strict=False)
-        ):
-            raise InvalidOption(
-                "shape of the constraint's target",
-                tuple(target.shape),
-                f"one number or {tuple(values.shape)}",
-            )
-        return values - target
-
-    def residual(self, forecast: Field) -> torch.Tensor:
-        """Distance of the forecast's functional from the target, (batch, time) or (batch, 1)."""
-        return self.compare(self.functional(forecast))
-
-
-@dataclass(frozen=True, eq=False)
-class MeanIntensity(_Targeted):
-    """The mean over the field has a target: the anticipated intensity of the paper.
-
-    Parameters
-    ----------
-    target : float, Tensor or callable
-        Wanted mean; one for each sample, or one for each frame with `per_frame`; or a function that gives it from the
-        history, (batch, time, height, width, channel).
-    per_frame : bool
-        Every frame has the target, or their mean.
-    strength : float, optional
-        How hard to pull.
-    to_physical : callable
-        From what the model works on to the units of the target.
-
-    Examples
-    --------
-    >>> MeanIntensity(2.0).residual(torch.ones(3, 2, 4, 4, 1)).tolist()
-    [[-1.0], [-1.0], [-1.0]]
-    """
-
-    target: Any
-    per_frame: bool = False
-    strength: float | None = None
-    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
-
-    name: ClassVar[str] = "mean_intensity"
-
-    @classmethod
-    def anticipated(cls, mean: float, deviation: float, n: float, **options: Any) -> MeanIntensity:
-        """Target ``mean + n deviation``: n standard deviations from what is usual, as in the paper's experiments.
-
-        Examples
-        --------
-        >>> MeanIntensity.anticipated(0.2, 0.05, -2).target
-        0.1
-        """
-        return cls(mean + n * deviation, **options)
-
-    def functional(self, forecast: Field) -> torch.Tensor:
-        """Mean of every frame, (batch, time, 1)."""
-        return _mean_of_frames(self.to_physical(forecast))
-
-
-@dataclass(frozen=True, eq=False)
-class RegionTotal(_Targeted):
-    """The total over a region, such as the water that falls into a catchment, has a target.
-
-    Parameters
-    ----------
-    mask : array or Tensor, (height, width), or mapping
-        The region, or weights such as areas of the cells. In a forecast of labelled data also a DataArray, or slices of
-        coordinates by name, such as ``{"lat": slice(50, 52), "lon": slice(5, 7)}``.
-    target : float, Tensor or callable
-        Wanted total of all frames; of every frame with `per_frame`. As in :class:`MeanIntensity`.
-    per_frame, strength, to_physical
-        As in :class:`MeanIntensity`.
-
-    Examples
-    --------
-    >>> mask = torch.zeros(4, 4)
-    >>> mask[:2] = 1
-    >>> RegionTotal(mask, 20.0).residual(torch.ones(1, 2, 4, 4, 1)).tolist()
-    [[-4.0]]
-    """
-
-    mask: Any
-    target: Any
-    per_frame: bool = False
-    strength: float | None = None
-    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
-
-    name: ClassVar[str] = "region_total"
-
-    def functional(self, forecast: Field) -> torch.Tensor:
-        """Total of every frame, (batch, time, 1)."""
-        if isinstance(self.mask, Mapping):
-            raise InvalidOption("mask of the region", self.mask, "an array, where the fields have no labels")
-        mask = _tensor(self.mask, forecast)
-        if mask.shape != forecast.shape[2:4]:
-            raise InvalidOption("mask of the region", tuple(mask.shape), f"{tuple(forecast.shape[2:4])}")
-        return (self.to_physical(forecast) * mask[..., None]).sum(dim=(2, 3, 4))[..., None]
-
-    def over_time(self, values: torch.Tensor) -> torch.Tensor:
-        """Total of all frames, (batch, 1)."""
-        return values.sum(dim=1, keepdim=True)
-
-
-@dataclass(frozen=True, eq=False)
-class UpperBound:
-    """No value is above a limit.
-
-    Parameters
-    ----------
-    limit : float or Tensor
-        Broadcasts against (time, height, width, channel).
-    strength, to_physical
-        As in :class:`MeanIntensity`.
-
-    Examples
-    --------
-    >>> UpperBound(1.0).residual(torch.full((1, 1, 1, 2, 1), 3.0)).tolist()
-    [[2.0, 2.0]]
-    """
-
-    limit: Any
-    strength: float | None = None
-    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
-
-    def residual(self, forecast: Field) -> torch.Tensor:
-        """What is above the limit, (batch, values)."""
-        field = self.to_physical(forecast)
-        return torch.relu(field - _tensor(self.limit, field)).flatten(1)
-
-
-@dataclass(frozen=True, eq=False)
-class ConserveLast:
-    """A functional keeps the value that it had when last observed, as energy and mass may do.
-
-    Parameters
-    ----------
-    functional : callable
-        From fields (batch, time, height, width, channel) to (batch, time) or (batch, time, numbers); by default their
-        mean.
-    target : Tensor, optional
-        The value to keep; :meth:`prepare` takes it from the history.
-    strength, to_physical
-        As in :class:`MeanIntensity`.
-    name : str, optional
-        Of the functional, where an alignment network was trained on it.
-
-    Examples
-    --------
-    >>> constraint = ConserveLast().prepare(torch.ones(1, 5, 4, 4, 1))
-    >>> constraint.residual(torch.full((1, 2, 4, 4, 1), 3.0)).tolist()
-    [[2.0, 2.0]]
-    """
-
-    functional: Callable[[Field], torch.Tensor] = dataclasses.field(default=_mean_of_frames, repr=False)
-    target: torch.Tensor | None = None
-    strength: float | None = None
-    to_physical: Callable[[Field], Field] = dataclasses.field(default=_unchanged, repr=False)
-    name: str | None = None
-
-    def prepare(self, history: Field) -> ConserveLast:
-        """The constraint for samples with these histories: the target is the functional's last observed value."""
-        return replace(self, target=self.functional(self.to_physical(history[:, -1:])))
-
-    def compare(self, values: torch.Tensor) -> torch.Tensor:
-        """Distance of the functional from its last observed value, (batch, values)."""
-        if self.target is None:
-            raise InvalidOption("target of ConserveLast", None, "the observed value", "call prepare(history) first")
-        return (values - self.target.reshape(len(values), 1, *values.shape[2:])).flatten(1)
-
-    def residual(self, forecast: Field) -> torch.Tensor:
-        """Distance of every frame's functional from its last observed value, (batch, values)."""
-        return self.compare(self.functional(self.to_physical(forecast)))
-
-
-class InPhysicalUnits:
-    """A constraint on the physical field, for a model that works on another form of it.
-
-    Parameters
-    ----------
-    constraint : Constraint or callable
-        Of fields in physical units; one of the latent stays one of the latent.
-    to_physical : callable
-        From the model's fields to physical ones, differentiable.
-
-    Examples
-    --------
-    >>> constraint = InPhysicalUnits(MeanIntensity(2.0), lambda field: 10 * field)
-    >>> constraint.residual(torch.ones(1, 2, 4, 4, 1)).tolist(), constraint.name
-    ([[8.0]], 'mean_intensity')
-    """
-
-    def __init__(self, constraint: Any, to_physical: Callable[[Field], Field]):
-        self.constraint, self.to_physical = constraint, to_physical
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("constraint", "to_physical"):
-            raise AttributeError(name)
-        return getattr(self.constraint, name)
-
-    def _seen(self, field: Field) -> Field:
-        return field if getattr(self.constraint, "space", "decoded") == "latent" else self.to_physical(field)
-
-    def prepare(self, history: Field) -> InPhysicalUnits:
-        """The constraint for samples with these histories."""
-        prepare = getattr(self.constraint, "prepare", None)
-        return self if prepare is None else InPhysicalUnits(prepare(self.to_physical(history)), self.to_physical)
-
-    def residual(self, field: Field) -> torch.Tensor:
-        """Residual of the physical field."""
-        return residual_of(self.constraint)(self._seen(field))
-
-
-def residual_of(constraint: Constraint | Callable[[Field], torch.Tensor]) -> Callable[[Field], torch.Tensor]:
-    """The function that gives the residual: the constraint's method, or the constraint itself.
-
-    Raises
-    ------
-    InvalidOption
-        If it is neither.
-
-    Examples
-    --------
-    >>> residual_of(lambda forecast: forecast.mean(dim=(1, 2, 3, 4)) - 1)(torch.ones(2, 1, 4, 4, 1)).tolist()
-    [0.0, 0.0]
-    """
-    residual = getattr(constraint, "residual", constraint)
-    if not callable(residual) or isinstance(constraint, type):
-        raise InvalidOption(
-            "constraint",
-            constraint,
-            "an object with a method residual(forecast), or a function of the forecast",
-        )
-    return residual
-
-
-def check_constraint(constraint: Any, history: Field, frames: Sequence[int]) -> None:
-    """Try a constraint of decoded fields before anything is sampled.
-
-    Parameters
-    ----------
-    constraint : Constraint or callable
-    history : Tensor, (batch, time, height, width, channel)
-        One for each sample.
-    frames : sequence of int
-        Time, height, width and channel of a forecast.
-
-    Raises
-    ------
-    InvalidOption
-        Its residual is no tensor, not one for each sample, or cannot be differentiated.
-
-    Examples
-    --------
-    >>> check_constraint(lambda forecast: 3.0, torch.zeros(2, 3, 4, 4, 1), (2, 4, 4, 1))
-    Traceback (most recent call last):
-    xforecast.errors.InvalidOption: constraint: found 'a residual of type float', wanted a tensor (sample, ...)
-    """
-    if getattr(constraint, "space", "decoded") == "latent":
-        return
-    residual_of(constraint)
-    with torch.inference_mode(False), torch.enable_grad():
-        history = history.clone()
-        forecast = torch.zeros(len(history), *frames, device=history.device, requires_grad=True)
-        try:
-            prepared = constraint.prepare(history) if hasattr(constraint, "prepare") else constraint
-            residual = residual_of(prepared)(forecast)
-        except InvalidOption:
-            raise
-        except Exception as error:  # of the user's own function
-            wanted = "torch operations on tensors (sample, time, height, width, channel)"
-            raise InvalidOption("constraint", f"{type(error).__name__}: {error}", wanted) from error
-    if not isinstance(residual, torch.Tensor):
-        raise InvalidOption("constraint", f"a residual of type {type(residual).__name__}", "a tensor (sample, ...)")
-    if not residual.ndim or len(residual) != len(history):
-        found, wanted = f"a residual of shape {tuple(residual.shape)}", f"({len(history)}, ...), one for each sample"
-        raise InvalidOption(
-            "constraint", found, wanted, "take means over all dims but the first: .mean(dim=(1, 2, 3, 4))"
-        )
-    if not residual.requires_grad:
-        wanted = "one that torch can differentiate with respect to the forecast"
-        raise InvalidOption(
-            "constraint", "a residual without gradient", wanted, "no numpy, .item() or comparisons in it"
-        )
-
-
-def violation(residual: torch.Tensor) -> torch.Tensor:
-    """Euclidean norm of every sample's residual, (batch,).
-
-    Examples
-    --------
-    >>> violation(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
-    [5.0, 0.0]
-    """
-    return torch.linalg.vector_norm(residual.float().reshape(len(residual), -1), dim=1)
 
 
 class _Guided:
@@ -451,6 +59,7 @@ class NetworkGuidance(_Guided):
 
     Examples
     --------
+    >>> from xforecast.models.constraints import MeanIntensity
     >>> network = lambda z, t: z.mean(dim=(2, 3, 4))[..., None]
     >>> denoise, schedule = lambda z, t: torch.zeros_like(z), NoiseSchedule()
     >>> guided = NetworkGuidance(denoise, schedule, network, MeanIntensity(1.0).compare, strength=50.0)
@@ -518,6 +127,7 @@ class DecoderGuidance(_Guided):
 
     Examples
     --------
+    >>> from xforecast.models.constraints import MeanIntensity
     >>> denoise, schedule = lambda z, t: torch.zeros_like(z), NoiseSchedule()
     >>> guided = DecoderGuidance(denoise, schedule, MeanIntensity(1.0).residual)
     >>> z = torch.zeros(1, 2, 4, 4, 1)
@@ -530,7 +140,7 @@ class DecoderGuidance(_Guided):
         denoise: Denoiser,
         schedule: NoiseSchedule,
         residual: Callable[[torch.Tensor], torch.Tensor],
-        decode: Callable[[torch.Tensor], torch.Tensor] = _unchanged,
+        decode: Callable[[torch.Tensor], torch.Tensor] = lambda z: z,
         strength: float = 1.0,
         *,
         through_denoiser: bool = True,

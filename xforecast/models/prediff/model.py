@@ -2,152 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
 from xforecast.models.blocks.tiling import Tiles
-from xforecast.models.contract import Config, check_choice, check_positive, check_shape
-from xforecast.models.prediff.adversary import AdversarialAutoencoder, AdversarialAutoencoderConfig
+from xforecast.models.catalogue import register
+from xforecast.models.constraints import Constraint, as_constraint, violation
+from xforecast.models.contract import Abilities, check_choice, check_shape
 from xforecast.models.prediff.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
-from xforecast.models.prediff.autoencoder import Autoencoder, AutoencoderConfig, Posterior
-from xforecast.models.prediff.denoiser import LATENT_BLOCK, CuboidUNet, CuboidUNetConfig
-from xforecast.models.prediff.guidance import Constraint, DecoderGuidance, NetworkGuidance, residual_of, violation
+from xforecast.models.prediff.autoencoder import Autoencoder
+from xforecast.models.prediff.config import FRAMES_AT_ONCE, DiffusionSampling, PreDiffConfig
+from xforecast.models.prediff.denoiser import CuboidUNet
+from xforecast.models.prediff.guidance import DecoderGuidance, NetworkGuidance
 from xforecast.models.prediff.samplers import SAMPLERS, Denoiser, row_noise, sample, spaced_steps
-from xforecast.models.prediff.schedule import PREDICTIONS, DiffusionLoss, NoiseSchedule
+from xforecast.models.prediff.stages import STAGES, TrainingStage, filled
 
-__all__ = ["PreDiff", "PreDiffConfig", "SamplingReport", "TrainingStage"]
-
-FRAMES_AT_ONCE = 16
-"""Frames that the autoencoder takes at a time in sampling."""
+__all__ = ["PreDiff", "SamplingReport"]
 
 GUIDANCES = ("auto", "network", "decoder")
 DECODER_STRENGTH = 1.0
 GUIDANCE_CAP = 2.0
 """See :class:`~xforecast.models.prediff.guidance.DecoderGuidance`. Without it a mean is reached by one shower of
 800 mm/h."""
-OWN_NETWORK_STRENGTH = 5.0
-"""Default strength of guidance by an alignment network that works on normalised departures, as :meth:`PreDiff.stage`
-makes it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreDiffConfig(Config):
-    """Everything that defines a :class:`PreDiff`.
-
-    Parameters
-    ----------
-    autoencoder : AutoencoderConfig
-    denoiser : CuboidUNetConfig
-    schedule : NoiseSchedule
-    alignment : KnowledgeAlignmentConfig, optional
-        Network for knowledge control; without it, constraints are applied through the decoder.
-    latent_scale : float
-        Factor on the autoencoder's latents, so that they have a variance of about one;
-        :meth:`PreDiff.estimate_latent_scale` gives it.
-    prediction : {"noise", "clean"}
-        What the denoiser predicts.
-    loss : DiffusionLoss
-    grid : (int, int), optional
-        Height and width of the data, where they are not those of the latent times the autoencoder's factor.
-
-    Examples
-    --------
-    >>> config = PreDiffConfig(
-    ...     autoencoder=AutoencoderConfig(), denoiser=CuboidUNetConfig(history=7, horizon=6, grid=(16, 16))
-    ... )
-    >>> config.frame_grid
-    (128, 128)
-    >>> PreDiffConfig.from_dict(config.to_dict()) == config
-    True
-    >>> config.fitted(history=4, horizon=3, grid=(50, 64)).denoiser.grid
-    (7, 8)
-    """
-
-    autoencoder: AutoencoderConfig
-    denoiser: CuboidUNetConfig
-    schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
-    alignment: KnowledgeAlignmentConfig | None = None
-    latent_scale: float = 1.0
-    prediction: str = "noise"
-    loss: DiffusionLoss = field(default_factory=DiffusionLoss)
-    grid: tuple[int, int] | None = None
-
-    def validate(self) -> None:
-        check_choice("prediction", self.prediction, PREDICTIONS)
-        if not self.latent_scale > 0:
-            raise InvalidOption("latent_scale", self.latent_scale, "a positive number")
-        if self.autoencoder.input_channels != self.autoencoder.output_channels:
-            raise InvalidOption(
-                "channels of the autoencoder",
-                (self.autoencoder.input_channels, self.autoencoder.output_channels),
-                "as many out as in, since it encodes the history and decodes the forecast",
-            )
-        if self.autoencoder.latent_grid(self.frame_grid) != self.denoiser.grid:
-            raise InvalidOption(
-                "denoiser.grid", self.denoiser.grid, f"{self.autoencoder.latent_grid(self.frame_grid)} for frames of "
-                f"{self.frame_grid}",
-            )  # fmt: skip
-        wanted = (self.denoiser.horizon, self.denoiser.grid, self.autoencoder.latent_channels)
-        for name, part in (("denoiser", self.denoiser), ("alignment", self.alignment)):
-            if part is not None and (part.horizon, part.grid, part.channels) != wanted:
-                found = (part.horizon, part.grid, part.channels)
-                raise InvalidOption(f"horizon, grid and channels of {name}", found, f"{wanted}")
-
-    @property
-    def frame_grid(self) -> tuple[int, int]:
-        """Height and width of the data."""
-        if self.grid is not None:
-            return self.grid
-        height, width = self.denoiser.grid
-        return height * self.autoencoder.factor, width * self.autoencoder.factor
-
-    @property
-    def history(self) -> int:
-        """Number of frames that go in."""
-        return self.denoiser.history
-
-    @property
-    def horizon(self) -> int:
-        """Number of frames that come out."""
-        return self.denoiser.horizon
-
-    @classmethod
-    def of_size(cls, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
-        """A model of moderate size, about two million parameters, to train on data of one's own.
-
-        Examples
-        --------
-        >>> PreDiffConfig.of_size(history=4, horizon=3, grid=(64, 64)).denoiser.channels
-        16
-        """
-        autoencoder = AutoencoderConfig(
-            input_channels=channels, output_channels=channels, level_channels=(16, 32, 64), latent_channels=16,
-            norm_groups=8, blocks_per_level=1, kl_weight=1e-4, reduction="mean",
-        )  # fmt: skip
-        denoiser = CuboidUNetConfig(
-            history=history, horizon=horizon, grid=autoencoder.latent_grid(grid),
-            channels=autoencoder.latent_channels, base_channels=48, depths=(1, 1),
-            block=replace(LATENT_BLOCK, attention_dropout=0.0, projection_dropout=0.0, feed_forward_dropout=0.0),
-        )  # fmt: skip
-        loss = DiffusionLoss(learned_uncertainty=False)
-        return cls(autoencoder=autoencoder, denoiser=denoiser, loss=loss, grid=grid)
-
-    def fitted(self, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
-        """The same model for data of another size."""
-        latent = self.autoencoder.latent_grid(grid)
-        alignment = self.alignment and replace(self.alignment, horizon=horizon, grid=latent)
-        return replace(
-            self,
-            autoencoder=replace(self.autoencoder, input_channels=channels, output_channels=channels),
-            denoiser=replace(self.denoiser, history=history, horizon=horizon, grid=latent),
-            alignment=alignment,
-            grid=grid,
-        )
 
 
 @dataclass(frozen=True)
@@ -197,8 +78,6 @@ class PreDiff(nn.Module):
     alignment : KnowledgeAlignment or None
     logvar : Parameter, (steps,), or None
         Learned log variance of each step's error.
-    sampling_options : tuple of str
-        Keyword arguments of :meth:`sample` that shape the samples.
 
     Examples
     --------
@@ -214,9 +93,14 @@ class PreDiff(nn.Module):
     torch.Size([4, 2, 16, 16, 1])
     """
 
-    any_grid = True
-    default_sampling: ClassVar[dict[str, Any]] = {"sampler": "dpm++"}
-    sampling_options = ("constraint", "sampler", "steps", "strength", "eta", "guidance", "through_denoiser")
+    abilities = Abilities(
+        samples=None,
+        sampling=DiffusionSampling,
+        any_grid=True,
+        parts=tuple(STAGES),
+        optional_parts=("alignment",),
+        shares_context=True,
+    )
 
     def __init__(self, config: PreDiffConfig):
         super().__init__()
@@ -315,8 +199,8 @@ class PreDiff(nn.Module):
         with torch.no_grad():
             context = self.encode(x)
             clean = self._draw_latent(y, weight)
-        t, noise = self._draw_steps(len(y)), torch.randn_like(clean)
-        return self.diffusion_loss(clean, context, t, noise, self._latent_weight(weight, y))
+        t, noise = self.draw_steps(len(y)), torch.randn_like(clean)
+        return self.diffusion_loss(clean, context, t, noise, self.latent_weight(weight, y))
 
     def diffusion_loss(
         self,
@@ -367,17 +251,13 @@ class PreDiff(nn.Module):
         weight : Tensor, optional
             Where it is zero `y` may be missing (NaN) and counts as zero.
         """
-        alignment = self._alignment()
+        alignment = self.required_alignment()
         with torch.no_grad():
             clean = self._draw_latent(y, weight)
-            target = functional(_filled(y, weight))
-        t = self._draw_steps(len(y))
+            target = functional(filled(y, weight))
+        t = self.draw_steps(len(y))
         z = self.config.schedule.add_noise(clean, t, torch.randn_like(clean))
         return alignment.loss(z, t.to(z.device), target)
-
-    stages = ("autoencoder", "denoiser", "alignment")
-    optional_stages = ("alignment",)
-    """Trainings in order; the last only for a functional that one wants to control."""
 
     def stage(
         self, part: str, functional: Callable[[torch.Tensor], torch.Tensor] | None = None, **options: Any
@@ -387,10 +267,22 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         part : {"autoencoder", "denoiser", "alignment"}
-        functional, **options
-            Those of :class:`TrainingStage`.
+        functional : callable, optional
+            For the alignment network.
+        **options
+            Those of :class:`AutoencoderStage`, :class:`DenoiserStage` or :class:`AlignmentStage`.
+
+        Raises
+        ------
+        InvalidOption
+            For another part, or an option that the part does not have.
         """
-        return TrainingStage(self, part, functional, **options)
+        check_choice("part", part, STAGES)
+        given = options if functional is None else {"functional": functional, **options}
+        if unknown := sorted(given.keys() - set(STAGES[part].options)):
+            wanted = f"options among {', '.join(STAGES[part].options)}"
+            raise InvalidOption(f"options of the stage {part!r}", unknown, wanted, f"leave {unknown[0]}= out")
+        return STAGES[part](self, **given)
 
     def add_alignment(self, config: KnowledgeAlignmentConfig) -> None:
         """Have a new alignment network, in place of one that there may be."""
@@ -398,12 +290,13 @@ class PreDiff(nn.Module):
         self.alignment = KnowledgeAlignment(config)
 
     def _draw_latent(self, y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-        return self.config.latent_scale * self.autoencoder.encode(_filled(y, weight)).sample()
+        return self.config.latent_scale * self.autoencoder.encode(filled(y, weight)).sample()
 
-    def _draw_steps(self, count: int) -> torch.Tensor:
+    def draw_steps(self, count: int) -> torch.Tensor:
+        """Steps of the diffusion at random, (count,)."""
         return torch.randint(self.config.schedule.steps, (count,), device="cpu")
 
-    def _latent_weight(self, weight: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor | None:
+    def latent_weight(self, weight: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor | None:
         """Mean weight of the cells that a place of the latent stands for, (batch, time, height, width, 1)."""
         if weight is None:
             return None
@@ -412,9 +305,11 @@ class PreDiff(nn.Module):
         cells = nn.functional.pad(weight.float().expand_as(y).mean(dim=-1), (0, columns, 0, rows))
         return nn.functional.avg_pool2d(cells, factor)[..., None]
 
-    def _alignment(self) -> KnowledgeAlignment:
+    def required_alignment(self) -> KnowledgeAlignment:
+        """The alignment network, or an error if there is none."""
         if self.alignment is None:
-            raise InvalidOption("alignment", None, "a model whose configuration has an alignment network")
+            wanted = "a model whose configuration has an alignment network"
+            raise InvalidOption("alignment", None, wanted, "add_alignment(KnowledgeAlignmentConfig(...)) makes one")
         return self.alignment
 
     # ---------------------------------------------------------------- sampling
@@ -431,14 +326,14 @@ class PreDiff(nn.Module):
         Tensor, (batch, horizon, height, width, channel)
         """
         generators = [torch.Generator().manual_seed(0) for _ in x]
-        rows = torch.arange(len(x), device="cpu")
-        return self.sample(x, rows, torch.zeros_like(rows), generators)  # type: ignore[return-value]
+        starts = torch.arange(len(x), device="cpu")
+        return self.sample(x, starts, torch.zeros_like(starts), generators)  # type: ignore[return-value]
 
     def sample(
         self,
         x: torch.Tensor,
-        rows: torch.Tensor,
-        members: torch.Tensor,
+        starts: torch.Tensor,
+        samples: torch.Tensor,
         generators: Sequence[torch.Generator],
         *,
         sampler: str = "dpm++",
@@ -456,7 +351,7 @@ class PreDiff(nn.Module):
 
         Parameters
         ----------
-        x, rows, members, generators
+        x, starts, samples, generators
             As in :meth:`xforecast.models.contract.ProbabilisticModel.sample`; `x` may be
             larger than the model's frames.
         sampler : str
@@ -499,19 +394,19 @@ class PreDiff(nn.Module):
             raise InvalidOption("report", True, "a constraint to report on")
         # Guidance needs gradients, which tensors of inference mode cannot have.
         with torch.inference_mode(False), torch.no_grad():
-            x, rows = x.clone(), rows.to(x.device)
-            context = (self._encode_windows(x, tiles, chunk) if context is None else context.clone())[rows]
+            x, starts = x.clone(), starts.to(x.device)
+            context = (self._encode_windows(x, tiles, chunk) if context is None else context.clone())[starts]
             denoise = self._denoiser_for(context, tiles)
 
             def decode(z: torch.Tensor) -> torch.Tensor:
                 return self._decode_windows(z, tiles, grid, chunk)
 
-            guided = None
+            guided, wanted = None, None
             if constraint is not None:
                 # What depends on the history, such as a value to conserve, is settled for each sample.
-                constraint = constraint.prepare(x[rows]) if hasattr(constraint, "prepare") else constraint
-                guidance = self._way(guidance, constraint, tiles)
-                guided = self._guided(denoise, constraint, decode, strength, guidance, through_denoiser)
+                wanted = as_constraint(constraint).prepare(x[starts])
+                guidance = self._way(guidance, wanted, tiles)
+                guided = self._guided(denoise, wanted, decode, strength, guidance, through_denoiser)
             latent = (config.horizon, *tiles.field, config.denoiser.channels)
 
             def draw(eps: Denoiser, sources: Sequence[torch.Generator]) -> torch.Tensor:
@@ -521,49 +416,47 @@ class PreDiff(nn.Module):
             twins = [_twin(source) for source in generators] if report else []
             clean = draw(guided or denoise, generators)
             forecast = decode(clean)
-            if not report:
+            if not report or wanted is None:
                 return forecast
             free = clean if guided is None else draw(denoise, twins)
-            residual = self._residual(constraint, clean, forecast)
-            unguided = residual if guided is None else self._residual(constraint, free, decode(free))
+            residual = self._residual(wanted, clean, forecast)
+            unguided = residual if guided is None else self._residual(wanted, free, decode(free))
             trace = torch.stack(guided.trace, dim=1) if guided is not None else forecast.new_zeros(len(forecast), 0)
             return forecast, SamplingReport(residual, trace, unguided)
 
-    def check_sampling(
-        self,
-        *,
-        sampler: str = "dpm++",
-        steps: int | None = None,
-        eta: float | None = None,
-        constraint: Any = None,
-        guidance: str = "auto",
-        strength: float | None = None,
-        through_denoiser: bool = True,
-    ) -> None:
+    def check_sampling(self, **given: Any) -> None:
         """Raise :class:`~xforecast.errors.InvalidOption` for options of :meth:`sample` that cannot work."""
-        check_choice("sampler", sampler, SAMPLERS)
-        if steps is not None:
-            spaced_steps(steps, self.config.schedule.steps)
-        if eta is not None and not 0 <= eta <= 1:
-            raise InvalidOption("eta", eta, "a share between 0 and 1")
-        check_choice("guidance", guidance, GUIDANCES)
-        if strength is not None and not 0 <= strength < float("inf"):
-            raise InvalidOption("strength", strength, "a number of at least 0")
-        if constraint is None:
-            for option, value in (("strength", strength), ("guidance", None if guidance == "auto" else guidance)):
-                if value is not None:
-                    remedy = f"constraint=, or leave {option}= out"
-                    raise InvalidOption(option, value, "a constraint to go with it", remedy)
+        options = DiffusionSampling(**given)
+        check_choice("sampler", options.sampler, SAMPLERS)
+        if options.steps is not None:
+            spaced_steps(options.steps, self.config.schedule.steps)
+        if options.eta is not None and not 0 <= options.eta <= 1:
+            raise InvalidOption("eta", options.eta, "a share between 0 and 1", "leave eta= out")
+        check_choice("guidance", options.guidance, GUIDANCES)
+        if options.strength is not None and not 0 <= options.strength < float("inf"):
+            raise InvalidOption("strength", options.strength, "a number of at least 0", "leave strength= out")
+        guidance = None if options.guidance == "auto" else options.guidance
+        if options.constraint is not None:
+            self._check_guidance(guidance, as_constraint(options.constraint))
             return
-        residual_of(constraint)
-        known = self.alignment is not None and self.alignment.config.functional == getattr(constraint, "name", None)
-        if guidance == "network" and not known:
+        for option, value in (("strength", options.strength), ("guidance", guidance)):
+            if value is not None:
+                remedy = f"constraint=, or leave {option}= out"
+                raise InvalidOption(option, value, "a constraint to go with it", remedy)
+
+    def _check_guidance(self, guidance: str | None, constraint: Constraint) -> None:
+        if guidance == "network" and not self._estimates(constraint):
             found = self.alignment and self.alignment.config.functional
             raise InvalidOption(
                 "guidance", guidance, f"a constraint named {found!r}, on which the alignment network was trained"
                 if found else "a forecaster with an alignment network",
-                "guidance='decoder' needs no network; xforecast.training.align trains one",
+                "guidance='decoder' needs no network; xforecast.training.align_knowledge trains one",
             )  # fmt: skip
+
+    def _estimates(self, constraint: Constraint) -> bool:
+        """Whether the alignment network was trained on the functional of a constraint."""
+        name = constraint.name
+        return self.alignment is not None and name is not None and self.alignment.config.functional == name
 
     def _denoiser_for(self, context: torch.Tensor, tiles: Tiles) -> Denoiser:
         """The noise in z_t given the context of each window, whatever the network predicts."""
@@ -581,7 +474,7 @@ class PreDiff(nn.Module):
     def _guided(
         self,
         denoise: Denoiser,
-        constraint: Any,
+        constraint: Constraint,
         decode: Callable[[torch.Tensor], torch.Tensor],
         strength: float | None,
         guidance: str,
@@ -589,29 +482,26 @@ class PreDiff(nn.Module):
     ) -> NetworkGuidance | DecoderGuidance | None:
         """The denoiser that obeys a constraint; None where its strength is zero."""
         if strength is None:
-            strength = getattr(constraint, "strength", None)
+            strength = constraint.strength
         if strength is None:
-            strength = self._alignment().config.strength if guidance == "network" else DECODER_STRENGTH
+            strength = self.required_alignment().config.strength if guidance == "network" else DECODER_STRENGTH
         if strength == 0:
             return None
         if guidance == "decoder":
-            latent = _in_latent(constraint)
+            latent = constraint.latent
             return DecoderGuidance(
-                denoise, self.config.schedule, residual_of(constraint), self._unscaled if latent else decode, strength,
+                denoise, self.config.schedule, constraint.residual, self._unscaled if latent else decode, strength,
                 through_denoiser=through_denoiser, cap=None if latent else GUIDANCE_CAP,
             )  # fmt: skip
-        if not hasattr(constraint, "compare"):
-            raise InvalidOption("constraint", constraint, "a method compare(values) for use with the network")
-        network = self._alignment()
+        network = self.required_alignment()
         pull = strength / network.config.output_deviation
         return NetworkGuidance(denoise, self.config.schedule, network, constraint.compare, pull)
 
-    def _way(self, guidance: str, constraint: Any, tiles: Tiles) -> str:
+    def _way(self, guidance: str, constraint: Constraint, tiles: Tiles) -> str:
         """Through the network or through the decoder; the network has seen fields of one window only."""
         check_choice("guidance", guidance, GUIDANCES)
         if guidance == "auto":
-            known = self.alignment is not None and self.alignment.config.functional == getattr(constraint, "name", None)
-            return "network" if known and len(tiles) == 1 else "decoder"
+            return "network" if self._estimates(constraint) and len(tiles) == 1 else "decoder"
         if guidance == "network" and len(tiles) > 1:
             wanted = f"a field of {self.config.frame_grid}, as the alignment network was trained on"
             raise InvalidOption("guidance", guidance, wanted, "guidance='decoder' takes fields of any size")
@@ -620,10 +510,12 @@ class PreDiff(nn.Module):
     def _unscaled(self, z: torch.Tensor) -> torch.Tensor:
         return z / self.config.latent_scale
 
-    def _residual(self, constraint: Any, clean: torch.Tensor, forecast: torch.Tensor) -> torch.Tensor:
+    def _residual(self, constraint: Constraint, clean: torch.Tensor, forecast: torch.Tensor) -> torch.Tensor:
         """How far samples are off, (n,)."""
-        constrained = self._unscaled(clean) if _in_latent(constraint) else forecast
-        return violation(residual_of(constraint)(constrained))
+        return violation(constraint.residual(self._unscaled(clean) if constraint.latent else forecast))
+
+
+register(PreDiff, PreDiffConfig)
 
 
 def _twin(source: torch.Generator) -> torch.Generator:
@@ -631,238 +523,3 @@ def _twin(source: torch.Generator) -> torch.Generator:
     twin = torch.Generator()
     twin.set_state(source.get_state())
     return twin
-
-
-PREVIEW_FRAMES = 4
-
-
-class TrainingStage(nn.Module):
-    """One part of a :class:`PreDiff` to be trained, the others being held: what any training loop asks of a model.
-
-    It has the part's parameters only, and shares them with the model.
-
-    Parameters
-    ----------
-    model : PreDiff
-    part : {"autoencoder", "denoiser", "alignment"}
-    functional : callable, optional
-        Of the clean frames; what the alignment network learns to estimate. From (batch, time, height, width, channel)
-        to (batch, time, numbers), or (batch, numbers) of the whole sequence.
-    name : str, optional
-        Of the functional: constraints of that name are applied through the network. Left out, the network is that of
-        the configuration.
-    network : KnowledgeAlignmentConfig, optional
-        Of a new alignment network; by default half as wide as the denoiser.
-    adversary : AdversarialAutoencoderConfig or mapping, optional
-        For the autoencoder: train it against an adversary with these options.
-    encoded_pairs : int, optional
-        For the denoiser: train on the latents of this many pairs, encoded once by :meth:`encode_pairs`, which saves the
-        autoencoder's share of every step.
-
-    Attributes
-    ----------
-    training_options : dict
-        What training should do for this part, if nothing else is asked for.
-
-    Examples
-    --------
-    >>> config = PreDiffConfig(
-    ...     autoencoder=AutoencoderConfig(level_channels=(8, 16), latent_channels=4, norm_groups=4),
-    ...     denoiser=CuboidUNetConfig(history=3, horizon=2, grid=(8, 8), channels=4, base_channels=16, depths=(1,)),
-    ... )
-    >>> stage = PreDiff(config).stage("denoiser")
-    >>> x, y = torch.rand(2, 3, 16, 16, 1), torch.rand(2, 2, 16, 16, 1)
-    >>> stage.loss(x, y).backward()
-    >>> {name.partition(".")[0] for name, _ in stage.named_parameters()} == {"network", "logvar"}
-    True
-    """
-
-    def __init__(
-        self,
-        model: PreDiff,
-        part: str,
-        functional: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        *,
-        name: str | None = None,
-        network: KnowledgeAlignmentConfig | None = None,
-        adversary: AdversarialAutoencoderConfig | Mapping[str, Any] | None = None,
-        encoded_pairs: int | None = None,
-    ):
-        super().__init__()
-        check_choice("part", part, PreDiff.stages)
-        if part == "alignment":
-            if functional is None:
-                raise InvalidOption("functional", None, "the function of the frames that the network shall estimate")
-            if name is not None:
-                known = model.config.alignment
-                if network is None and known is not None and known.functional == name:
-                    network = known
-                model.add_alignment(network or _alignment_config(model.config, functional, name))
-            model._alignment()
-        if adversary is not None and part != "autoencoder":
-            raise InvalidOption("adversary", adversary, f"none for the {part}", "give it to the stage 'autoencoder'")
-        if encoded_pairs is not None:
-            check_positive("encoded_pairs", encoded_pairs)
-            if part != "denoiser":
-                raise InvalidOption("encoded_pairs", encoded_pairs, f"none for the {part}")
-        self.encoded_pairs = encoded_pairs
-        self.part, self.functional, self.config = part, functional, model.config
-        self.training_options = {"average": 0.999} if part == "denoiser" else {}
-        self.network = getattr(model, part)
-        if adversary is not None:
-            self.network = _opposed(model.autoencoder, adversary)
-        self.logvar = model.logvar if part == "denoiser" else None
-        self._whole = (model,)  # in a tuple, so that its other parts are no part of this module
-
-    def prepare(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Settle what the data decide before the part is trained: the scale of latents, the spread of a functional.
-
-        Parameters
-        ----------
-        x : Tensor, (batch, history, height, width, channel)
-        y : Tensor, (batch, horizon, height, width, channel)
-            Some pairs of the training data; missing values of `y` are NaN.
-        """
-        (model,) = self._whole
-        if self.part == "denoiser":
-            model.set_latent_scale(model.estimate_latent_scale(x.flatten(0, 1)[:, None]))
-        elif self.part == "alignment" and self.functional is not None:
-            values = self.functional(torch.nan_to_num(y)).float()
-            deviation = float(values.std()) or 1.0
-            config = replace(model._alignment().config, output_mean=float(values.mean()), output_deviation=deviation)
-            model.config = replace(model.config, alignment=config)
-            model._alignment().config = config
-
-    @torch.no_grad()
-    def encode_pairs(self, data: Any, weight: torch.Tensor) -> torch.utils.data.Dataset:
-        """Latents of evenly spread pairs of a data set, in float16, for :meth:`loss` with `encoded_pairs`.
-
-        Parameters
-        ----------
-        data : Dataset
-            Pairs (x, y).
-        weight : Tensor
-            Broadcasts against y.
-
-        Returns
-        -------
-        Dataset
-            Of latents of the history, and of mean, log variance and mean weight of the target's latents.
-        """
-        (model,) = self._whole
-        total = min(self.encoded_pairs or len(data), len(data))
-        contexts, targets = [], []
-        for number in range(total):
-            x, y = (part[None] for part in data[number * len(data) // total])
-            known = (weight * y.isfinite())[:1]
-            posterior = model.autoencoder.encode(_filled(y, known), chunk=FRAMES_AT_ONCE)
-            cells = model._latent_weight(known, y)
-            contexts.append(model.encode(x, chunk=FRAMES_AT_ONCE)[0].half())
-            targets.append(torch.cat([posterior.mean, posterior.logvar, cells], dim=-1)[0].half())  # type: ignore[list-item]
-        return torch.utils.data.TensorDataset(torch.stack(contexts), torch.stack(targets))
-
-    def _encoded_loss(self, context: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        (model,) = self._whole
-        moments, cells = target[..., :-1].float(), target[..., -1:].float()
-        clean = model.config.latent_scale * Posterior.of_moments(moments).sample()
-        t, noise = model._draw_steps(len(clean)), torch.randn_like(clean)
-        return model.diffusion_loss(clean, context.float(), t, noise, cells)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Forecast of the whole model."""
-        return self._whole[0](x)
-
-    def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-        """The part's own loss.
-
-        Parameters
-        ----------
-        x : Tensor, (batch, history, height, width, channel)
-        y : Tensor, (batch, horizon, height, width, channel)
-        weight : Tensor, optional
-            Broadcasts against `y`. Where it is zero `y` may be missing (NaN).
-        """
-        (model,) = self._whole
-        if self.encoded_pairs:
-            return self._encoded_loss(x, y)
-        if self.part == "denoiser":
-            return model.loss(x, y, weight)
-        if self.part == "alignment":
-            assert self.functional is not None
-            return model.alignment_loss(y, self.functional, weight)
-        frames = torch.cat([x, _filled(y, weight)], dim=1)
-        if weight is not None:
-            weight = torch.cat([torch.ones_like(x), weight.expand_as(y)], dim=1)
-        # Without gradients an adversary has no weight; what is monitored is the error alone.
-        network = self.network if self.training else model.autoencoder
-        return network.loss(frames, weight=weight)
-
-    @torch.no_grad()
-    def preview(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the part makes of one pair as it is now, to look at during training.
-
-        Returns
-        -------
-        dict of str to Tensor
-            ``observed`` and ``made`` frames, or the functional of both for the alignment network.
-        """
-        (model,) = self._whole
-        if self.encoded_pairs:
-            scale = model.config.latent_scale
-            moments = y[..., :-1].float()
-            x, y = model.decode(x.float()), model.decode(scale * Posterior.of_moments(moments).mean)
-        y = torch.nan_to_num(y)
-        if self.part == "autoencoder":
-            return {"observed": y[:, :PREVIEW_FRAMES], "made": model.autoencoder(y[:, :PREVIEW_FRAMES])}
-        if self.part == "denoiser":
-            return {"history": x, "observed": y, "made": model(x)}
-        assert self.functional is not None
-        t = torch.zeros(len(y), dtype=torch.long, device=y.device)
-        return {"observed": self.functional(y), "made": model._alignment()(model.encode(y), t)}
-
-    def _apply(self, fn, recurse=True):
-        # Moved together with what it shares a model with.
-        self._whole[0]._apply(fn, recurse)
-        return super()._apply(fn, recurse)
-
-
-def _opposed(autoencoder: Autoencoder, adversary: AdversarialAutoencoderConfig | Mapping[str, Any]) -> nn.Module:
-    """The autoencoder with an adversary."""
-    if not isinstance(adversary, Mapping | AdversarialAutoencoderConfig):
-        raise InvalidOption("adversary", adversary, "a mapping of its options, which may be empty, or None")
-    if isinstance(adversary, Mapping):
-        options = {**adversary, "autoencoder": autoencoder.config}
-        adversary = AdversarialAutoencoderConfig.from_dict(options)
-    return AdversarialAutoencoder(adversary, autoencoder)
-
-
-def _alignment_config(
-    config: PreDiffConfig, functional: Callable[[torch.Tensor], torch.Tensor], name: str
-) -> KnowledgeAlignmentConfig:
-    """A network half as wide as the denoiser, for a functional tried on a field of zeros."""
-    frames = torch.zeros(1, config.horizon, *config.frame_grid, config.autoencoder.output_channels)
-    values = functional(frames)
-    if values.ndim not in (2, 3) or len(values) != 1 or (values.ndim == 3 and values.shape[1] != config.horizon):
-        wanted = f"(batch, {config.horizon}, numbers) for frames (batch, {config.horizon}, ...), or (batch, numbers)"
-        raise InvalidOption("shape of the functional", tuple(values.shape), wanted)
-    denoiser = config.denoiser
-    per_frame = values.ndim == 3
-    heads = denoiser.block.heads
-    width = max(heads, denoiser.base_channels // 2 // heads * heads)
-    if width > 16:
-        width = width // 16 * 16  # the read-out normalises in groups of 32 of twice the width
-    return KnowledgeAlignmentConfig(
-        horizon=config.horizon, grid=denoiser.grid, channels=denoiser.channels, base_channels=width,
-        depths=(1,) * min(2, denoiser.levels), downsample=denoiser.downsample, block=denoiser.block,
-        output_channels=values.shape[-1], per_frame=per_frame, functional=name, strength=OWN_NETWORK_STRENGTH,
-    )  # fmt: skip
-
-
-def _in_latent(constraint: Any) -> bool:
-    """Whether the residual is of the clean latent and not of the frames."""
-    return getattr(constraint, "space", "decoded") == "latent"
-
-
-def _filled(y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-    """Zero where the weight is zero, so that nothing missing is encoded."""
-    return y if weight is None else torch.where(weight == 0, 0.0, y)

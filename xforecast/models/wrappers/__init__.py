@@ -1,1 +1,6 @@
-""" """
+"""Models that are made of another one: ensembles, and models that see rain in coordinates that move with it."""
+
+from xforecast.models.wrappers.ensemble import Ensemble, EnsembleConfig
+from xforecast.models.wrappers.moving import Moving, MovingConfig
+
+__all__ = ["Ensemble", "EnsembleConfig", "Moving", "MovingConfig"]

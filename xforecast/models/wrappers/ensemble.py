@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.contract import ConfigOfModel, check_positive
+from xforecast.models.catalogue import build, describe, register
+from xforecast.models.contract import Abilities, abilities_of, check_positive
+from xforecast.models.wrappers.config import ConfigOfModel
 
 __all__ = ["Ensemble", "EnsembleConfig"]
 
@@ -40,9 +42,13 @@ class EnsembleConfig(ConfigOfModel):
         super().validate()
         check_positive("size", self.size)
 
+    @property
+    def summary(self) -> str:
+        return f"{self.size} {self.model}"
+
 
 class Ensemble(nn.Module):
-    """Networks of one configuration, each with weights of its own; member k of a forecast comes from network k.
+    """Networks of one configuration, each with weights of its own; sample k of a forecast comes from network k.
 
     Parameters
     ----------
@@ -66,27 +72,20 @@ class Ensemble(nn.Module):
 
     def __init__(self, config: EnsembleConfig):
         super().__init__()
-        from xforecast.models import build
-
         self.config = config
         self.size = config.size
         self.networks = nn.ModuleList(build(config.model, config.config) for _ in range(config.size))
+        bound = abilities_of(self.networks[0]).bound_to_places
+        self.abilities = Abilities(samples=config.size, bound_to_places=bound)
 
     @classmethod
     def of(cls, networks: Sequence[nn.Module]) -> Ensemble:
         """An ensemble with the weights of networks of one configuration."""
-        from xforecast.models import describe
-
         first = networks[0]
         ensemble = cls(EnsembleConfig(describe(first)["model"], first.config, size=len(networks)))  # type: ignore[arg-type]
         for place, network in zip(ensemble.networks, networks, strict=True):
             place.load_state_dict(network.state_dict())
         return ensemble
-
-    @property
-    def summary(self) -> str:
-        """What it consists of, such as "4 Earthformer"."""
-        return f"{self.size} {self.config.model}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mean forecast of the networks, (batch, horizon, height, width, channel)."""
@@ -100,27 +99,30 @@ class Ensemble(nn.Module):
     def sample(
         self,
         x: torch.Tensor,
-        rows: torch.Tensor,
-        members: torch.Tensor,
+        starts: torch.Tensor,
+        samples: torch.Tensor,
         generators: Sequence[torch.Generator],
     ) -> torch.Tensor:
-        """Forecasts of the networks that `members` name, for the histories that `rows` name.
+        """Forecasts of the networks that `samples` number, for the histories that `starts` number.
 
         Parameters and result are those of :meth:`xforecast.models.contract.ProbabilisticModel.sample`.
 
         Raises
         ------
         InvalidOption
-            For a member that the ensemble does not have.
+            For a sample that no network of the ensemble gives.
         """
-        if len(members) and int(members.max()) >= self.size:
+        if len(samples) and int(samples.max()) >= self.size:
             raise InvalidOption(
-                "samples", int(members.max()) + 1, f"at most {self.size}, one for each network", "ask for fewer samples"
+                "samples", int(samples.max()) + 1, f"at most {self.size}, one for each network", "ask for fewer samples"
             )  # fmt: skip
         order, forecasts = [], []
-        for member in members.unique().tolist():
-            chosen = (members == member).nonzero()[:, 0]
-            needed, place = rows[chosen].unique(return_inverse=True)
-            forecasts.append(self.networks[member](x[needed.to(x.device)])[place.to(x.device)])
+        for number in samples.unique().tolist():
+            chosen = (samples == number).nonzero()[:, 0]
+            needed, place = starts[chosen].unique(return_inverse=True)
+            forecasts.append(self.networks[number](x[needed.to(x.device)])[place.to(x.device)])
             order.append(chosen)
         return torch.cat(forecasts)[torch.cat(order).argsort().to(x.device)]
+
+
+register(Ensemble, EnsembleConfig)

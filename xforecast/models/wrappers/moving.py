@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
 from xforecast.models.blocks.tiling import tiled
-from xforecast.models.contract import ConfigOfModel, check_choice, draws_samples
+from xforecast.models.catalogue import MODELS, build, register
+from xforecast.models.constraints import as_constraint
+from xforecast.models.contract import abilities_of, check_choice, draws_samples
 from xforecast.models.earthformer import Earthformer, EarthformerConfig
-from xforecast.models.prediff.guidance import residual_of
+from xforecast.models.wrappers.config import ConfigOfModel
+from xforecast.models.wrappers.fading import Fading
 from xforecast.models.wrappers.motion import displacements, estimate_motion, inside, softened, warp
 
 __all__ = ["Moving", "MovingConfig"]
 
 STARTS = ("none", "last", "fading", "detail")
-NOT_IN_MOTION = ("fit_series", "takes_physical_units")
-"""What marks models that are fitted to places or move by themselves."""
-LAST_WIDTH = 4.0
-"""Cells that the last lead is smoothed with before training."""
-WHOLE = 0.999
+KNOWN = 0.999
 """Share of known values from which a value between them is known."""
 DETAIL_PAIRS = 64
 """Pairs from which it is learnt how long detail lasts."""
-REACH = 16
-"""Cells to each side that smoothing looks at."""
-PASSED_ON = ("at_step", "default_sampling", "sampling_options")
-"""What a model that is made of another one has from it."""
 
 
 @dataclass(frozen=True)
@@ -61,41 +56,47 @@ class MovingConfig(ConfigOfModel):
     3
     """
 
+    same_channels: ClassVar[bool] = True
+
     start: str = "none"
     emphasis: float = 0.0
 
     def validate(self) -> None:
         super().validate()
-        from xforecast.models import MODELS
-
         check_choice("start", self.start, STARTS)
-        kind = MODELS[self.model][0]
-        if any(hasattr(kind, name) for name in NOT_IN_MOTION) or issubclass(MODELS[self.model][1], ConfigOfModel):
-            raise InvalidOption("model", self.model, "a model that learns by gradient, or persistence")
-        in_parts = hasattr(kind, "stages")
+        kind, config = MODELS[self.model]
+        able = abilities_of(kind)
+        # A model that works on the quantity itself moves the rain by its own means.
+        if able.closed_form or able.units is not None or issubclass(config, ConfigOfModel):
+            wanted = "a model that learns by gradient, or persistence"
+            raise InvalidOption("model", self.model, wanted, 'model="Earthformer"')
+        in_parts = bool(able.parts)
         if self.start != "none" and (self.start == "detail") != in_parts:
             starts = "none, detail" if in_parts else "none, last, fading"
-            raise InvalidOption("start", self.start, f"one of {starts} for {self.model}")
+            raise InvalidOption("start", self.start, f"one of {starts} for {self.model}", 'start="none"')
         if not math.isfinite(self.emphasis) or (in_parts and self.emphasis):
-            raise InvalidOption("emphasis", self.emphasis, f"{'0' if in_parts else 'a finite number'} for {self.model}")
-        if getattr(self.config, "history", 2) < 2:
-            raise InvalidOption("history", self.config.history, "2 or more, to see a motion")  # type: ignore[attr-defined]
+            wanted = f"{'0' if in_parts else 'a finite number'} for {self.model}"
+            raise InvalidOption("emphasis", self.emphasis, wanted, "emphasis=0.0")
+        history = self.lengths[0]
+        if history is not None and history < 2:
+            raise InvalidOption("history", history, "2 or more, to see a motion", "history=2")
 
     @property
-    def history(self) -> int:
+    def history(self) -> int | None:
         """Number of frames that go in."""
-        return self.config.history  # type: ignore[attr-defined]
+        return self.lengths[0]
 
     @property
     def horizon(self) -> int:
         """Number of frames that come out."""
-        return self.config.horizon  # type: ignore[attr-defined]
+        return self.lengths[1]  # type: ignore[return-value]
 
-    @property
-    def frame_grid(self) -> tuple[int, int]:
-        """Height and width of the fields that the model was made for."""
-        config: Any = self.config
-        return config.frame_grid if hasattr(config, "frame_grid") else config.grid
+    @classmethod
+    def for_data(cls, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Self:
+        if options:
+            return super().for_data(shape, options)
+        size: dict[str, Any] = {name: shape[name] for name in ("history", "horizon", "grid")}
+        return cls.of_size(**size, channels=shape["input_channels"])
 
     @classmethod
     def of_size(cls, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
@@ -112,13 +113,8 @@ class MovingConfig(ConfigOfModel):
 
     def fitted(self, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
         """The same model for data of another size."""
-        config: Any = self.config
-        size: dict[str, Any] = {"history": history, "horizon": horizon, "grid": grid}
-        if hasattr(config, "fitted"):
-            return replace(self, config=config.fitted(**size, channels=channels))
-        known = {field.name for field in fields(config)}
-        size |= {"input_channels": channels, "output_channels": channels}
-        return replace(self, config=replace(config, **{key: value for key, value in size.items() if key in known}))
+        shape = {"history": history, "horizon": horizon, "grid": grid}
+        return self.fitted_to(shape | {"input_channels": channels, "output_channels": channels})
 
 
 class Moving(nn.Module):
@@ -151,58 +147,45 @@ class Moving(nn.Module):
     True
     """
 
-    any_grid = True
-
     def __init__(self, config: MovingConfig):
         super().__init__()
-        from xforecast.models import build
-
         self._config = config
         self.network: Any = build(config.model, config.config)
+        able = abilities_of(self.network)
+        self.abilities = replace(
+            able,
+            any_grid=True,
+            bound_to_places=False,
+            # Networks for constraints are of the field at rest.
+            parts=tuple(part for part in able.parts if part not in able.optional_parts),
+            optional_parts=(),
+            shares_context=draws_samples(self.network),
+        )
+        if able.follows_training:
+            self.at_step = self.network.at_step
         self.fading = Fading(config.horizon) if config.start == "fading" else None
         self.detail = nn.Parameter(torch.zeros(config.horizon)) if config.start == "detail" else None
         if config.start in ("last", "fading") and isinstance(self.network, Earthformer):
             nn.init.zeros_(self.network.head.projection.weight)  # begins as an extrapolation
 
-    def __getattr__(self, name: str) -> Any:
-        if name in PASSED_ON:
-            return getattr(self.network, name)
-        if name == "encode_context" and hasattr(self.network, name):
-            return self._encode_moving
-        return super().__getattr__(name)
-
     @property
     def config(self) -> MovingConfig:
         """Its configuration, with what the model's own has learnt from data."""
-        return replace(self._config, config=self.network.config)
+        if self._config.config is not self.network.config:
+            self._config = replace(self._config, config=self.network.config)
+        return self._config
 
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Parts that are trained in order, if the model has such: all but networks for constraints, which are of the
-        field at rest."""
-        return tuple(part for part in self.network.stages if part not in self.network.optional_stages)
-
-    optional_stages = ()
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether the model gives one answer only."""
-        return not draws_samples(self.network)
-
-    @property
-    def summary(self) -> str:
-        """What it consists of."""
-        return self.config.model
+    def extra_repr(self) -> str:
+        return f"{self._config.model} in moving coordinates"
 
     def check_sampling(self, *, guidance: str = "auto", **options: Any) -> None:
         """Raise :class:`~xforecast.errors.InvalidOption` for options of :meth:`sample` that cannot work."""
         if guidance == "network":
             raise InvalidOption(
-                "guidance", guidance, "a forecaster at rest: this one's frames move, and no network knows where to",
+                "guidance", "network", "a forecaster at rest: this one's frames move, and no network knows where to",
                 "guidance='decoder' needs no network",
             )  # fmt: skip
-        if hasattr(self.network, "check_sampling"):
-            self.network.check_sampling(guidance=guidance, **options)
+        self.network.check_sampling(guidance=guidance, **options)
 
     # ---------------------------------------------------------------- coordinates
 
@@ -220,8 +203,8 @@ class Moving(nn.Module):
         ahead = displacements(motion, y.shape[1])
         finite = y.isfinite()
         filled = torch.where(finite, y, 0.0)
-        known = warp(finite.to(y.dtype), ahead, mode="bilinear", beyond="border") > WHOLE
-        near = warp(_all_around(finite).to(y.dtype), ahead, mode="bilinear", beyond="border") > WHOLE
+        known = warp(finite.to(y.dtype), ahead, mode="bilinear", beyond="border") > KNOWN
+        near = warp(_all_around(finite).to(y.dtype), ahead, mode="bilinear", beyond="border") > KNOWN
         moved = torch.where(near, warp(filled, ahead), warp(filled, ahead, mode="bilinear"))  # nothing filled gets in
         return torch.where(known & inside(ahead)[..., None], moved, torch.nan)
 
@@ -256,10 +239,11 @@ class Moving(nn.Module):
         return torch.where(one[:, None, None, None, None], values[:, :1, None, None], y)
 
     def _forecast(self, moving: torch.Tensor) -> torch.Tensor:
-        if getattr(self.network, "any_grid", False) or not hasattr(self.network.config, "grid"):
+        window = self._config.frame_grid
+        if abilities_of(self.network).any_grid or window is None:
             found = self.network(moving)
         else:
-            found = tiled(self.network, moving, self._config.frame_grid)
+            found = tiled(self.network, moving, window)
         return self._start(moving, found.shape[-1]) + found
 
     def _start(self, moving: torch.Tensor, channels: int) -> torch.Tensor | float:
@@ -326,93 +310,61 @@ class Moving(nn.Module):
 
     # ---------------------------------------------------------------- samples
 
-    def _encode_moving(self, x: torch.Tensor) -> torch.Tensor:
-        """What the model makes of histories before it samples."""
-        return self.network.encode_context(self.gathered(x, self.motion(x)))
+    def encode_context(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What :meth:`sample` needs of histories, made once for all of their samples.
+
+        Returns
+        -------
+        tuple of Tensor
+            The motion, the histories in moving coordinates, and what the model makes of these, if it makes something.
+        """
+        motion = self.motion(x)
+        moving = self.gathered(x, motion)
+        if not abilities_of(self.network).shares_context:
+            return motion, moving
+        return motion, moving, self.network.encode_context(moving)
 
     def sample(
         self,
         x: torch.Tensor,
-        rows: torch.Tensor,
-        members: torch.Tensor,
+        starts: torch.Tensor,
+        samples: torch.Tensor,
         generators: Sequence[torch.Generator],
         *,
         constraint: Any = None,
+        context: tuple[torch.Tensor, ...] | None = None,
         **options: Any,
     ) -> Any:
         """Samples of the model, moved; a constraint is one of the moved field.
 
-        Parameters and result are those of the model's own method.
+        Parameters and result are those of the model's own method; `context` is what :meth:`encode_context` gave.
         """
         with torch.inference_mode(False), torch.no_grad():
             x = x.clone()
-            motion = self.motion(x)
-            own = rows.to(x.device)
-            moving, paths = self.gathered(x, motion), motion[own]
+            motion, moving, *known = (part.clone() for part in context) if context else self.encode_context(x)
+            own = starts.to(x.device)
+            paths = motion[own]
             start = self._start(moving, moving.shape[-1])
             start = start[own] if isinstance(start, torch.Tensor) else start
-            if constraint is not None and getattr(constraint, "space", "decoded") != "latent":
-                if hasattr(constraint, "prepare"):
-                    constraint = constraint.prepare(x[own])
-                constraint = _Moved(constraint, lambda field: self.scattered(start + field, paths))
             if constraint is not None:
-                options["constraint"] = constraint
-            found = self.network.sample(moving, rows, members, generators, **options)
+                constraint = as_constraint(constraint)
+                if not constraint.latent:
+                    constraint = constraint.prepare(x[own])
+                options["constraint"] = constraint.seen_through(
+                    lambda field: self.scattered(start + field, paths), settled=True
+                )
+            if known:
+                options["context"] = known[0]
+            found = self.network.sample(moving, starts, samples, generators, **options)
             if isinstance(found, tuple):
                 return self.scattered(start + found[0], paths), *found[1:]
             return self._kept(x[own], self.scattered(start + found, paths))
 
 
-class Fading(nn.Module):
-    """A frame smoothed with normal weights that are the wider the longer the lead; the widths are learnt.
-
-    Smoothed is exp(x), by which large values count more, as means of a rate whose logarithm is x.
-
-    Parameters
-    ----------
-    horizon : int
-        Number of leads.
-
-    Examples
-    --------
-    >>> Fading(3)(torch.ones(2, 16, 16, 1)).shape
-    torch.Size([2, 3, 16, 16, 1])
-    """
-
-    def __init__(self, horizon: int):
-        super().__init__()
-        widths = torch.arange(1.0, horizon + 1) * LAST_WIDTH / horizon
-        self.log_widths = nn.Parameter(widths.log())
-        self.log_emphasis = nn.Parameter(torch.zeros(()))
-
-    def forward(self, frame: torch.Tensor) -> torch.Tensor:
-        """Frames (batch, horizon, height, width, channel) of one (batch, height, width, channel)."""
-        emphasis = self.log_emphasis.exp()
-        batch, height, width, channels = frame.shape
-        leads = len(self.log_widths)
-        field = (emphasis * frame).exp().movedim(-1, 1).reshape(batch * channels, 1, height, width)
-        place = torch.arange(-REACH, REACH + 1, device=frame.device, dtype=frame.dtype)
-        weights = torch.exp(-(place**2) / (2 * self.log_widths[:, None].exp() ** 2))
-        weights = (weights / weights.sum(1, keepdim=True))[:, None]
-        field = nn.functional.pad(field, (REACH,) * 4, mode="replicate")
-        field = nn.functional.conv2d(field, weights[:, :, None, :])
-        field = nn.functional.conv2d(field, weights[..., None], groups=leads)
-        smooth = field.clamp(min=torch.finfo(field.dtype).tiny).log() / emphasis
-        return smooth.reshape(batch, channels, leads, height, width).movedim(1, -1)
+register(Moving, MovingConfig)
 
 
 def _all_around(finite: torch.Tensor) -> torch.Tensor:
     """Whether a cell of (batch, time, height, width, channel) and all beside it are finite."""
     missing = (~finite).float().flatten(0, 1).movedim(-1, 1)
     return (nn.functional.max_pool2d(missing, 3, stride=1, padding=1) == 0).movedim(1, -1).reshape(finite.shape)
-
-
-class _Moved:
-    """A constraint on moved fields, for a model in moving coordinates."""
-
-    def __init__(self, constraint: Any, move: Any):
-        self.strength = getattr(constraint, "strength", None)
-        self._residual, self._move = residual_of(constraint), move
-
-    def residual(self, field: torch.Tensor) -> torch.Tensor:
-        return self._residual(self._move(field))

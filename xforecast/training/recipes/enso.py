@@ -66,9 +66,9 @@ def train(
     series = _with_pacific_before(observed, data, recipe, spec, int(past.time.dt.year[0]))
     pairs = _pairs(series, recipe, spec)
     logs = output / f"{entry['name']}-training"
-    course = {"resume": resume, "progress": progress}
+    run = {"resume": resume, "progress": progress}
     networks = [
-        _member(recipe, spec, pairs, seed, {**course, "folder": logs / f"member-{seed}"})
+        _member(recipe, spec, pairs, seed, {**run, "folder": logs / f"member-{seed}"})
         for seed in range(int(entry["members"]))
     ]
     forecaster = Forecaster(Ensemble.of(networks), spec, _card(recipe, entry))
@@ -187,7 +187,7 @@ def _pairs(series: torch.Tensor, recipe: Recipe, spec: DataSpec) -> Imitation:
     )
 
 
-def _member(recipe: Recipe, spec: DataSpec, pairs: Imitation, seed: int, course: Mapping[str, Any]) -> Earthformer:
+def _member(recipe: Recipe, spec: DataSpec, pairs: Imitation, seed: int, run: Mapping[str, Any]) -> Earthformer:
     """One network, with weights, data and noise of its own seed."""
     from xforecast.training.loop import train as optimise
 
@@ -198,7 +198,7 @@ def _member(recipe: Recipe, spec: DataSpec, pairs: Imitation, seed: int, course:
     weight = torch.from_numpy(cell_weights(spec))
     by_lead = lead_weights(own, weight) if recipe["imitation"]["lead_weights"] else torch.ones(spec.horizon, 1, 1, 1)
     options = TrainingOptions.from_dict({**recipe["training"], "seed": seed})
-    optimise(network, own, None, by_lead * weight[..., None], options, **course)
+    optimise(network, own, None, by_lead * weight[..., None], options, **run)
     return network
 
 

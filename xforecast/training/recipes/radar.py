@@ -56,8 +56,8 @@ def train(
     require("lightning", extra="train", purpose="training")
     sequences = [open_sequence(data, part).values for part in recipe["data"]["sequences"]]
     spec = _spec(recipe["data"], sequences)
-    course = {"folder": output / f"{entry['name']}-training", "resume": resume, "progress": progress}
-    network = MODELS[entry["model"]](recipe, spec, sequences, course)
+    run = {"folder": output / f"{entry['name']}-training", "resume": resume, "progress": progress}
+    network = MODELS[entry["model"]](recipe, spec, sequences, run)
     forecaster = Forecaster(network, spec, _card(recipe, entry, sequences))
     folder = forecaster.save(output / entry["name"], half=True)
     write_card(folder, recipe)
@@ -107,7 +107,7 @@ def _crops(options: Recipe, spec: DataSpec, sequences: list[np.ndarray], count: 
 # ------------------------------------------------------------------ networks
 
 
-def _earthformer(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], course: Mapping[str, Any]) -> nn.Module:
+def _earthformer(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], run: Mapping[str, Any]) -> nn.Module:
     from xforecast.training.loop import train as optimise
 
     options = TrainingOptions.from_dict(recipe["earthformer"]["training"])
@@ -116,10 +116,10 @@ def _earthformer(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], co
     config = EarthformerConfig.from_dict({**shape, **recipe["earthformer"]["network"]})
     network = Moving(MovingConfig("Earthformer", config, **recipe["earthformer"]["moving"]))
     pairs = _crops(recipe["data"], spec, sequences, recipe["earthformer"]["pairs"])
-    return optimise(network, pairs, None, torch.ones(1), options, **course)
+    return optimise(network, pairs, None, torch.ones(1), options, **run)
 
 
-def _prediff(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], course: Mapping[str, Any]) -> nn.Module:
+def _prediff(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], run: Mapping[str, Any]) -> nn.Module:
     """The autoencoder on pairs of neighbouring frames, then the denoiser on the latents of whole windows that move."""
     options = recipe["prediff"]
     stages = {name: {**stage, **options["training"]} for name, stage in options["stages"].items()}
@@ -129,7 +129,7 @@ def _prediff(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], course
     windows = _crops(recipe["data"], spec, sequences, options["encoded_pairs"], seed=2)
     stages["denoiser"]["encoded_pairs"] = options["encoded_pairs"]
     for learner, pairs, held in ((model.network, neighbours, "denoiser"), (model, windows, "autoencoder")):
-        train_stages(learner, {**stages, held: None}, pairs, None, torch.ones(1), spec, {}, course)
+        train_stages(learner, {**stages, held: None}, pairs, None, torch.ones(1), spec, {}, run)
     return model
 
 

@@ -12,8 +12,7 @@ import xarray as xr
 
 from xforecast import skill
 from xforecast.datasets.radar import average_pixels, middle_cells, open_radar
-from xforecast.forecaster import Forecaster
-from xforecast.forecaster.lazy import generator
+from xforecast.forecaster import Forecaster, generator
 from xforecast.models import STEPS, Extrapolation, ExtrapolationConfig, Persistence, PersistenceConfig, STEPSConfig
 from xforecast.spec import DataSpec
 from xforecast.training.recipes.markdown import markdown_table

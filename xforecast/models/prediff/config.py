@@ -1,0 +1,185 @@
+"""Configuration of PreDiff, and the options of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from xforecast.errors import InvalidOption
+from xforecast.models.contract import Config, SamplingOptions, check_choice
+from xforecast.models.prediff.alignment import KnowledgeAlignmentConfig
+from xforecast.models.prediff.autoencoder import AutoencoderConfig
+from xforecast.models.prediff.denoiser import LATENT_BLOCK, CuboidUNetConfig
+from xforecast.models.prediff.schedule import PREDICTIONS, DiffusionLoss, NoiseSchedule
+
+__all__ = ["DiffusionSampling", "PreDiffConfig"]
+
+FRAMES_AT_ONCE = 16
+"""Frames that the autoencoder takes at a time in sampling."""
+GUIDANCES = ("auto", "network", "decoder")
+DECODER_STRENGTH = 1.0
+GUIDANCE_CAP = 2.0
+"""See :class:`~xforecast.models.prediff.guidance.DecoderGuidance`. Without it a mean is reached by one shower of
+800 mm/h."""
+OWN_NETWORK_STRENGTH = 5.0
+"""Default strength of guidance by an alignment network that works on normalised departures, as :meth:`PreDiff.stage`
+makes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreDiffConfig(Config):
+    """Everything that defines a :class:`PreDiff`.
+
+    Parameters
+    ----------
+    autoencoder : AutoencoderConfig
+    denoiser : CuboidUNetConfig
+    schedule : NoiseSchedule
+    alignment : KnowledgeAlignmentConfig, optional
+        Network for knowledge control; without it, constraints are applied through the decoder.
+    latent_scale : float
+        Factor on the autoencoder's latents, so that they have a variance of about one;
+        :meth:`PreDiff.estimate_latent_scale` gives it.
+    prediction : {"noise", "clean"}
+        What the denoiser predicts.
+    loss : DiffusionLoss
+    grid : (int, int), optional
+        Height and width of the data, where they are not those of the latent times the autoencoder's factor.
+
+    Examples
+    --------
+    >>> config = PreDiffConfig(
+    ...     autoencoder=AutoencoderConfig(), denoiser=CuboidUNetConfig(history=7, horizon=6, grid=(16, 16))
+    ... )
+    >>> config.frame_grid
+    (128, 128)
+    >>> PreDiffConfig.from_dict(config.to_dict()) == config
+    True
+    >>> config.fitted(history=4, horizon=3, grid=(50, 64)).denoiser.grid
+    (7, 8)
+    """
+
+    same_channels: ClassVar[bool] = True
+
+    autoencoder: AutoencoderConfig
+    denoiser: CuboidUNetConfig
+    schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+    alignment: KnowledgeAlignmentConfig | None = None
+    latent_scale: float = 1.0
+    prediction: str = "noise"
+    loss: DiffusionLoss = field(default_factory=DiffusionLoss)
+    grid: tuple[int, int] | None = None
+
+    def validate(self) -> None:
+        check_choice("prediction", self.prediction, PREDICTIONS)
+        if not self.latent_scale > 0:
+            raise InvalidOption("latent_scale", self.latent_scale, "a positive number")
+        if self.autoencoder.input_channels != self.autoencoder.output_channels:
+            raise InvalidOption(
+                "channels of the autoencoder",
+                (self.autoencoder.input_channels, self.autoencoder.output_channels),
+                "as many out as in, since it encodes the history and decodes the forecast",
+            )
+        if self.autoencoder.latent_grid(self.frame_grid) != self.denoiser.grid:
+            raise InvalidOption(
+                "denoiser.grid", self.denoiser.grid, f"{self.autoencoder.latent_grid(self.frame_grid)} for frames of "
+                f"{self.frame_grid}",
+            )  # fmt: skip
+        wanted = (self.denoiser.horizon, self.denoiser.grid, self.autoencoder.latent_channels)
+        for name, part in (("denoiser", self.denoiser), ("alignment", self.alignment)):
+            if part is not None and (part.horizon, part.grid, part.channels) != wanted:
+                found = (part.horizon, part.grid, part.channels)
+                raise InvalidOption(f"horizon, grid and channels of {name}", found, f"{wanted}")
+
+    @property
+    def frame_grid(self) -> tuple[int, int]:
+        """Height and width of the data."""
+        if self.grid is not None:
+            return self.grid
+        height, width = self.denoiser.grid
+        return height * self.autoencoder.factor, width * self.autoencoder.factor
+
+    @property
+    def history(self) -> int:
+        """Number of frames that go in."""
+        return self.denoiser.history
+
+    @property
+    def horizon(self) -> int:
+        """Number of frames that come out."""
+        return self.denoiser.horizon
+
+    @property
+    def lengths(self) -> tuple[int | None, int | None]:
+        return self.history, self.horizon
+
+    @classmethod
+    def for_data(cls, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Self:
+        return super().for_data(shape, options) if options else cls.of_size(**_size(shape))
+
+    def fitted_to(self, shape: Mapping[str, Any]) -> Self:
+        return self.fitted(**_size(shape))
+
+    @classmethod
+    def of_size(cls, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
+        """A model of moderate size, about two million parameters, to train on data of one's own.
+
+        Examples
+        --------
+        >>> PreDiffConfig.of_size(history=4, horizon=3, grid=(64, 64)).denoiser.channels
+        16
+        """
+        autoencoder = AutoencoderConfig(
+            input_channels=channels, output_channels=channels, level_channels=(16, 32, 64), latent_channels=16,
+            norm_groups=8, blocks_per_level=1, kl_weight=1e-4, reduction="mean",
+        )  # fmt: skip
+        denoiser = CuboidUNetConfig(
+            history=history, horizon=horizon, grid=autoencoder.latent_grid(grid),
+            channels=autoencoder.latent_channels, base_channels=48, depths=(1, 1),
+            block=replace(LATENT_BLOCK, attention_dropout=0.0, projection_dropout=0.0, feed_forward_dropout=0.0),
+        )  # fmt: skip
+        loss = DiffusionLoss(learned_uncertainty=False)
+        return cls(autoencoder=autoencoder, denoiser=denoiser, loss=loss, grid=grid)
+
+    def fitted(self, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
+        """The same model for data of another size."""
+        latent = self.autoencoder.latent_grid(grid)
+        alignment = self.alignment and replace(self.alignment, horizon=horizon, grid=latent)
+        return replace(
+            self,
+            autoencoder=replace(self.autoencoder, input_channels=channels, output_channels=channels),
+            denoiser=replace(self.denoiser, history=history, horizon=horizon, grid=latent),
+            alignment=alignment,
+            grid=grid,
+        )
+
+
+def _size(shape: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: shape[name] for name in ("history", "horizon", "grid")} | {"channels": shape["input_channels"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionSampling(SamplingOptions):
+    """Options of :meth:`PreDiff.sample`, which says what they do.
+
+    Parameters
+    ----------
+    constraint : Constraint or callable, optional
+    sampler : str
+    steps : int, optional
+    strength, eta : float, optional
+    guidance : {"auto", "network", "decoder"}
+    through_denoiser : bool
+    """
+
+    constraint: Any = None
+    sampler: str = "dpm++"
+    steps: int | None = None
+    strength: float | None = None
+    eta: float | None = None
+    guidance: str = "auto"
+    through_denoiser: bool = True
+
+    def check(self, model: Any) -> None:
+        model.check_sampling(**self.to_dict())
