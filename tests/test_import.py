@@ -33,10 +33,19 @@ print([name for name in {HEAVY} if name in sys.modules and name not in before])"
 
 def test_the_labels_and_scores_need_no_torch():
     code = """
-import sys, xforecast as xf, xforecast.labels.conform, xforecast.labels.windows
+import sys, xforecast as xf, xforecast.labels, xforecast.spec
 xf.climatology.climatology, xf.skill, xf.Grid, xf.errors
 print("torch" in sys.modules)"""
     assert run(code).strip() == "False"
+
+
+def test_the_faces_below_torch_are_light():
+    code = f"""
+import sys, xarray
+before = set(sys.modules)
+import xforecast.labels, xforecast.spec
+print([name for name in {HEAVY} if name in sys.modules and name not in before])"""
+    assert run(code).strip() == "[]"
 
 
 def test_importing_twice_warns_of_nothing():

@@ -54,7 +54,7 @@ class SpecMismatch(XForecastError, ValueError):  # noqa: N818 - a public name of
 
     Attributes
     ----------
-    report : xforecast.labels.conform.Report or None
+    report : xforecast.labels.Report or None
         The check that failed, with one finding for each mismatch.
     """
 

@@ -188,8 +188,7 @@ def test_two_variables_of_which_one_is_forecast():
         fc = persistence(spec).forecast(ds)
     assert list(fc.data_vars) == ["sst"]
     np.testing.assert_allclose(fc.sst.isel(sample=0), persisted(ds), atol=1e-4)
-    from xforecast.labels.conform import conform
-    from xforecast.labels.windows import windows
+    from xforecast.labels import conform, windows
 
     channels = windows(conform(ds, spec), spec)
     assert channels.shape == (1, HISTORY, LAT.size, LON.size, 2)
@@ -197,8 +196,7 @@ def test_two_variables_of_which_one_is_forecast():
 
 
 def test_calendar_channels_tell_the_phase_of_the_year():
-    from xforecast.labels.conform import conform
-    from xforecast.labels.windows import windows
+    from xforecast.labels import conform, windows
 
     spec = sst_spec(calendar=["annual"])
     for ds in (sst_dataset(), sst_dataset().chunk(time=4), written(sst_dataset(), {**PLAIN, "calendar": "noleap"})):

@@ -11,10 +11,9 @@ import pytest
 import xarray as xr
 
 from synthetic import persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
-from xforecast.errors import InvalidOption, SpecMismatch
-from xforecast.labels.report import Report
+from xforecast.errors import SpecMismatch
+from xforecast.labels import Report
 from xforecast.labels.starts import select_starts
-from xforecast.spec.timestep import TimeStep, cycle_phases, month_numbers
 
 FIRST = sst_dataset().time.values
 NOLEAP = np.array([cftime.DatetimeNoLeap(2000 + i // 12, i % 12 + 1, 1) for i in range(18)], object)
@@ -102,45 +101,14 @@ def test_five_minute_starts_on_a_cftime_axis():
         persistence(radar_spec()).forecast(ds, init="2020-06-01T12:11")
 
 
-# ------------------------------------------------------------------ steps
-
-
-@pytest.mark.parametrize(
-    ("text", "months", "seconds"),
-    [
-        ("5 minutes", 0, 300), ("5 min", 0, 300), ("5min", 0, 300), ("1 minute", 0, 60), ("6 h", 0, 21600),
-        ("6 hours", 0, 21600), ("day", 0, 86400), ("2 days", 0, 172800), ("week", 0, 604800), ("30 s", 0, 30),
-        ("1 month", 1, 0), ("3 months", 3, 0), ("Month", 1, 0), ("1 year", 12, 0), ("2 years", 24, 0),
-    ],
-)  # fmt: skip
-def test_steps_in_words(text, months, seconds):
-    step = TimeStep.parse(text)
-    assert (step.months, step.seconds) == (months, seconds)
-    assert TimeStep.parse(str(step)) == step
-    assert TimeStep.parse(step) is step
-
-
-@pytest.mark.parametrize("text", ["", "fortnight", "5", "-1 month", "0 days", "1.5 h", "5 minutess", None])
-def test_steps_that_are_none(text):
-    with pytest.raises(InvalidOption, match="time step"):
-        TimeStep.parse(text)
-
-
-@pytest.mark.parametrize("steps", [1, 5, 13, -2])
-def test_shifting_there_and_back_is_the_identity(steps):
-    for times, step in ((FIRST, "1 month"), (NOLEAP, "3 months"), (radar_dataset().time.values, "5 minutes")):
-        step = TimeStep.parse(step)
-        np.testing.assert_array_equal(step.shift(step.shift(times, steps), -steps), times)
-        moved = step.shift(times, steps)
-        assert moved.dtype == times.dtype
-        if step.monthly:
-            np.testing.assert_array_equal(month_numbers(moved) - month_numbers(times), steps * step.months)
-
-
-def test_phases_are_those_of_the_calendar():
-    np.testing.assert_allclose(cycle_phases(FIRST[:3], "annual"), np.array([0, 1, 2]) * np.pi / 6)
-    np.testing.assert_allclose(cycle_phases(NOLEAP[:3], "annual"), np.array([0, 1, 2]) * np.pi / 6)
-    hours = np.array(["2000-01-01T06:00", "2000-07-01T18:00"], "datetime64[s]")
-    clock = np.array([cftime.DatetimeNoLeap(2000, 1, 1, 6), cftime.DatetimeNoLeap(2000, 7, 1, 18)], object)
-    for times in (hours, clock):
-        np.testing.assert_allclose(cycle_phases(times, "diurnal"), [np.pi / 2, 3 * np.pi / 2])
+@pytest.mark.parametrize("dim", ["time", "T"])
+def test_the_remedy_for_steps_that_are_there_twice_works(dim):
+    ds = sst_dataset().rename(time=dim)
+    middle = ds.isel({dim: [3]}).assign_coords({dim: ds[dim].values[[3]] + np.timedelta64(10, "D")})
+    for twice in (xr.concat([ds, ds.isel({dim: [3]})], dim), xr.concat([ds, middle], dim)):
+        with pytest.raises(SpecMismatch, match="several steps within the same 1 month") as caught:
+            persistence().forecast(twice)
+        remedy = str(caught.value).rpartition("-> ")[2]
+        mended = eval(remedy, {"ds": twice.sortby(dim)})
+        mended.sst.attrs = ds.sst.attrs
+        assert persistence().forecast(mended).sizes["lead"] == 4

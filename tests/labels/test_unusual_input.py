@@ -452,9 +452,9 @@ def test_a_window_across_the_date_line_keeps_its_neighbours():
         np.random.default_rng(0).normal(280, 5, (2, 2, 4)), dims=("time", "lat", "lon"), name="t", attrs={"units": "K"},
         coords={"time": xr.date_range("2000", periods=2), "lat": [5.0, 0.0], "lon": [350.0, 355.0, 0.0, 5.0]},
     )  # fmt: skip
-    from xforecast.labels.conform import conform
+    from xforecast.labels import conform
 
-    columns = conform(data, spec).source.x_index
+    columns = conform(data, spec).source.cells.x_index
     assert list(columns) == [0, 1, 2, 3]
     np.testing.assert_allclose(persistence(spec).forecast(data).t[0, 0], data[-1], rtol=1e-6)
 

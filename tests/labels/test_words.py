@@ -1,21 +1,18 @@
-"""Units, specs, reports and errors: the words in which the layers talk."""
+"""Units, reports and errors: the words in which the layers talk."""
 
 from __future__ import annotations
 
 import pickle
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthetic import MASK, radar_spec, sst_spec
 from xforecast import errors
 from xforecast.cf import units
 from xforecast.errors import CheckpointError, InvalidOption, MissingExtra, SpecMismatch, UnknownForecaster
 from xforecast.forecaster.progress import track
-from xforecast.labels.report import Report
-from xforecast.spec import Climatology, DataSpec, Grid, Variable
+from xforecast.labels import Report
 
 TEMPERATURES = ("degC", "K", "degF", "celsius", "degrees C", "Kelvin", "degree_Celsius", "deg_C", "°C")
 RATES = ("mm/h", "mm hr-1", "kg m-2 s-1", "mm/day", "m s-1", "kg/m2/s")
@@ -70,77 +67,6 @@ def test_what_no_linear_map_connects(found, wanted):
 def test_the_same_unit_is_itself(found, wanted):
     assert units.compatible(found, wanted)
     assert units.conversion(found, wanted).is_identity
-
-
-# ------------------------------------------------------------------ specs
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        sst_spec(), sst_spec(mask=None, calendar=["annual", "diurnal"]), radar_spec(),
-        sst_spec(variables=[sst_spec()["sst"], Variable("u", "m s-1", fill="nearest")], targets=["u"]),
-        DataSpec([Variable("v", "1")], Grid("pixel", (2, 3)), "10 s", 1, 1),
-    ],
-)  # fmt: skip
-def test_specs_go_to_json_and_back(spec):
-    again = DataSpec.from_json(spec.to_json())
-    assert again == spec
-    assert hash(again) == hash(spec)
-    assert repr(again) == repr(spec)
-    assert again.to_json() == spec.to_json()
-    assert pickle.loads(pickle.dumps(spec)) == spec
-    assert "<table>" in spec._repr_html_()
-    assert (spec.mask is None) == (again.mask is None)
-
-
-def test_shapes_follow_from_the_parts():
-    spec = sst_spec(calendar=["annual"])
-    assert spec.input_shape == (3, 5, 8, 3)
-    assert spec.target_shape == (4, 5, 8, 1)
-    assert spec.channels == 3
-    assert spec["sst"].anomaly
-    assert spec != sst_spec()
-    with pytest.raises(KeyError):
-        spec["tas"]
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: sst_spec(history=0), "history"),
-        (lambda: sst_spec(horizon=-1), "horizon"),
-        (lambda: sst_spec(time_step="fortnight"), "time step"),
-        (lambda: sst_spec(targets=["tas"]), "targets"),
-        (lambda: sst_spec(calendar=["lunar"]), "calendar"),
-        (lambda: sst_spec(mask=MASK.T), "mask"),
-        (lambda: sst_spec(variables=[]), "variables"),
-        (lambda: sst_spec(variables=[Variable("a", "1"), Variable("a", "1")]), "variables"),
-        (lambda: Variable("a", "1", scale=0.0), "scale"),
-        (lambda: Variable("a", "1", scale=float("nan")), "scale"),
-        (lambda: Variable("a", "1", fill="mean"), "fill"),
-        (lambda: Grid("sphere", (2, 2)), "kind"),
-        (lambda: Grid("latlon", (2, 2), y=[1, 2, 3], x=[1, 2]), "Grid.y"),
-        (lambda: Climatology(("1981", "2010"), np.zeros((11, 2, 2))), "Climatology"),
-        (lambda: sst_spec(grid=Grid("pixel", (2, 2)), mask=None), "climatology of 'sst'"),
-    ],
-)
-def test_specs_that_cannot_be(make, words):
-    with pytest.raises(InvalidOption, match=words):
-        make()
-
-
-def test_a_spec_from_the_future():
-    stored = sst_spec().to_dict() | {"colour": "blue"}
-    with pytest.raises(CheckpointError, match=r"(?s)colour.*upgrade xforecast"):
-        DataSpec.from_dict(stored)
-
-
-def test_arrays_in_a_spec_cannot_be_changed():
-    again = DataSpec.from_json(sst_spec().to_json())
-    for array in (again.mask, again["sst"].climatology.values):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
 
 
 # ------------------------------------------------------------------ errors and reports

@@ -8,9 +8,10 @@ from torch import nn
 
 import xforecast as xf
 from xforecast.errors import InvalidOption, SpecMismatch, TrainingError, XForecastWarning
+from xforecast.labels import make_spec
 from xforecast.models import BlockConfig, EarthformerConfig, Ensemble, GlobalVectorConfig
 from xforecast.models.contract import weighted_mse
-from xforecast.training.data import TrainingWindows, cell_weights, make_spec, windows_of
+from xforecast.training.windows import TrainingWindows, cell_weights, windows_of
 
 STEADY = BlockConfig(attention_dropout=0.0, projection_dropout=0.0, feed_forward_dropout=0.0)
 

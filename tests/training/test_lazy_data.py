@@ -14,8 +14,9 @@ import xarray as xr
 from trained import small
 
 import xforecast as xf
-from xforecast.training import data
-from xforecast.training.data import LazyWindows, TrainingWindows, in_memory_or_not, make_spec, windows_of
+from xforecast.labels import make_spec
+from xforecast.training import windows as training_windows
+from xforecast.training.windows import LazyWindows, TrainingWindows, in_memory_or_not, windows_of
 
 BLOCK, BLOCKS = 10, 40
 
@@ -57,7 +58,7 @@ def record() -> xr.DataArray:
 @pytest.fixture
 def little_memory(monkeypatch):
     """Room for eight blocks of the record."""
-    monkeypatch.setattr(data, "MEMORY", record().nbytes // 4)
+    monkeypatch.setattr(training_windows, "MEMORY", record().nbytes // 4)
 
 
 @pytest.mark.parametrize("options", [{}, {"transform": "log1p", "calendar": ["annual"]}])

@@ -67,7 +67,7 @@ def test_the_parts_are_trained_in_order_and_logged(rain, tmp_path):
 def test_the_scale_of_latents_comes_from_the_data(rain, forecaster):
     model = forecaster.model
     assert model.config.latent_scale != 1
-    from xforecast.training.data import windows_of
+    from xforecast.training.windows import windows_of
 
     series = windows_of(rain, forecaster.spec)[0].series
     latents = model.encode(torch.from_numpy(series)[None]).detach()
@@ -90,7 +90,7 @@ def test_training_lowers_the_error_of_the_autoencoder(rain):
         xf.fit(rain, TINY, **QUICK | {"steps": steps, "learning_rate": 3e-3}, stages={"denoiser": None}, valid=0.2)
         for steps in (1, 80)
     )
-    from xforecast.training.data import windows_of
+    from xforecast.training.windows import windows_of
 
     frames = torch.from_numpy(windows_of(rain, short.spec)[0].series)[None]
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_what_is_finished_is_read_and_not_trained(rain, tmp_path, monkeypatch):
 
 
 def test_latents_encoded_once_give_the_loss_of_the_frames(rain, forecaster):
-    from xforecast.training.data import windows_of
+    from xforecast.training.windows import windows_of
 
     windows, _ = windows_of(rain, forecaster.spec)
     windows.truth[:, 0] = np.nan
@@ -199,7 +199,7 @@ def test_a_forecaster_is_taught_a_quantity(rain, forecaster, tmp_path):
     assert able.model.alignment.config.functional == "peak"
     for key, value in forecaster.model.state_dict().items():
         assert torch.equal(able.model.state_dict()[key], value)
-    from xforecast.training.data import windows_of
+    from xforecast.training.windows import windows_of
 
     windows, _ = windows_of(rain, able.spec)
     y = torch.from_numpy(windows.truth[:20].reshape(10, 2, 8, 8, 1))
@@ -303,8 +303,8 @@ def test_a_model_that_moves_is_trained_as_a_whole(rain):
 
 
 def test_moved_pairs_are_missing_where_nothing_is_known(rain):
-    from xforecast.training.data import windows_of
     from xforecast.training.stages import MovedPairs
+    from xforecast.training.windows import windows_of
 
     moving = xf.fit(rain, MovingConfig("Persistence", PersistenceConfig(horizon=2)), history=2, horizon=2)
     pairs = MovedPairs(windows_of(rain, moving.spec)[0], moving.model, torch.ones(1))

@@ -23,6 +23,7 @@ from xforecast.benchmark.tasks import TASKS, Experiment
 from xforecast.cf.variables import find_axis
 from xforecast.errors import InvalidOption, MissingExtra, XForecastError, XForecastWarning, require
 from xforecast.forecaster import CONFIG_FILE, Forecaster, load, pick_device
+from xforecast.labels import time_axis
 from xforecast.models import (
     MODELS,
     Config,
@@ -36,7 +37,6 @@ from xforecast.models import (
     presets,
 )
 from xforecast.training import fit
-from xforecast.training.data import time_axis
 
 __all__ = ["costs", "run"]
 

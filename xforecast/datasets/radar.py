@@ -17,7 +17,7 @@ from xforecast.cf import units
 from xforecast.cf.files import open_data
 from xforecast.cf.variables import find_axis
 from xforecast.errors import DataFileError, InvalidOption
-from xforecast.spec.timestep import TimeStep, seconds_between
+from xforecast.spec import TimeStep, seconds_between
 
 __all__ = [
     "average_pixels",

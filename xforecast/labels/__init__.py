@@ -1,21 +1,36 @@
-"""provisional"""
+"""From labelled data to what a model takes, and back: checks, repairs, windows, and labels on the forecast."""
 
-from xforecast.labels.conform import Conformed, as_dataset, conform
+from xforecast.labels.conform import conform, conform_record
+from xforecast.labels.conformed import Conformed, label
+from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of, time_axis
 from xforecast.labels.regions import region_weights
 from xforecast.labels.regridding import to_grid
-from xforecast.labels.report import Report
+from xforecast.labels.report import Finding, Report
+from xforecast.labels.starts import Starts
 from xforecast.labels.values import check_values
-from xforecast.labels.windows import label, windows, with_residual
+from xforecast.labels.variables import as_dataset
+from xforecast.labels.way_back import Source, valid_times, with_residual
+from xforecast.labels.windows import windows
 
 __all__ = [
     "Conformed",
+    "Finding",
     "Report",
+    "Source",
+    "Starts",
+    "arrays_of",
     "as_dataset",
     "check_values",
     "conform",
+    "conform_record",
+    "fields_of",
     "label",
+    "make_spec",
+    "names_of",
     "region_weights",
+    "time_axis",
     "to_grid",
+    "valid_times",
     "windows",
     "with_residual",
 ]

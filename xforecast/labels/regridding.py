@@ -1,14 +1,14 @@
-"""To the grid of a forecaster: the lossy step that nothing else takes."""
+"""Data on the grid of a forecaster. Regridding loses detail, so it is done on request only, and only here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.variables import Ambiguous, find_axis
+from xforecast.cf import Ambiguous, find_axis
 from xforecast.errors import InvalidOption, SpecMismatch, require
 from xforecast.spec import Grid, node_spacing
 
@@ -30,9 +30,10 @@ def to_grid(ds: Data, grid: Grid, *, method: str = "auto", min_coverage: float =
     (3, 3)
     """
     if method not in METHODS:
-        raise InvalidOption("method", method, f"one of {METHODS}")
+        raise InvalidOption("method", method, f"one of {METHODS}", "method='auto'")
     if not 0 < min_coverage <= 1:
-        raise InvalidOption("min_coverage", min_coverage, "a share of a cell, above 0 and at most 1")
+        wanted = "a share of a cell, above 0 and at most 1"
+        raise InvalidOption("min_coverage", min_coverage, wanted, "min_coverage=0.5")
     require("xarray_regrid", extra="regrid", purpose="regridding")
     if grid.kind != "latlon" or not grid.fixed:
         raise InvalidOption(
@@ -47,10 +48,15 @@ def to_grid(ds: Data, grid: Grid, *, method: str = "auto", min_coverage: float =
     _covered(prepared, nodes)
     chosen = _best(prepared, x, nodes) if method == "auto" else method
     target = xr.Dataset(coords=nodes)
-    arguments = (
-        {"latitude_coord": y, "skipna": True, "nan_threshold": 1 - min_coverage} if chosen == "conservative" else {}
-    )
-    result = getattr(prepared.regrid, chosen)(target, **arguments)
+    if chosen == "conservative":
+        result = prepared.regrid.conservative(target, latitude_coord=y, skipna=True, nan_threshold=1 - min_coverage)
+    else:
+        result = prepared.regrid.linear(target) if chosen == "linear" else prepared.regrid.nearest(target)
+    return _as_before(result, ds, y, x)
+
+
+def _as_before(result, ds: Data, y: Hashable, x: Hashable) -> Data:
+    """With the order of dimensions and the attributes of the data; bounds of the old cells are left out."""
     if isinstance(result, xr.DataArray):
         result = result.transpose(*ds.dims)
     attrs = {dim: {key: value for key, value in ds[dim].attrs.items() if key != "bounds"} for dim in (y, x)}
@@ -60,7 +66,7 @@ def to_grid(ds: Data, grid: Grid, *, method: str = "auto", min_coverage: float =
 
 
 def _best(ds, x, nodes: Mapping) -> str:
-    """Area means from finer cells; the cells themselves where they are the grid's; else in between."""
+    """Area means of finer cells, the cells themselves where the grid has the same, else interpolation."""
     if node_spacing(ds[x].values) < 0.75 * node_spacing(nodes[x]):
         return "conservative"
     own = all(np.isin(np.round(values, 6), np.round(ds[dim].values, 6)).all() for dim, values in nodes.items())
@@ -73,14 +79,20 @@ def _horizontal(ds: xr.DataArray | xr.Dataset) -> tuple:
         try:
             y, x = find_axis(array, "y"), find_axis(array, "x")
         except Ambiguous as several:
-            raise InvalidOption("ds", several.candidates, "one latitude and one longitude") from several
+            wanted, remedy = (
+                "one latitude and one longitude",
+                "set the attribute axis='Y' or 'X' on the right coordinate",
+            )
+            raise InvalidOption("ds", several.candidates, wanted, remedy) from several
         if y in array.coords and x in array.coords:
             return y, x
-    raise InvalidOption("ds", dict(ds.sizes), "one-dimensional latitude and longitude coordinates")
+    wanted = "one-dimensional latitude and longitude coordinates"
+    remedy = "ds.assign_coords(lat=..., lon=...), or ds.swap_dims(...) where they have another dimension"
+    raise InvalidOption("ds", dict(ds.sizes), wanted, remedy)
 
 
 def _without_bounds(ds, y, x):
-    """Without the edges of cells that will be no more."""
+    """Without the bounds of the cells, which will not be those of the new ones."""
     edges = [ds[dim].attrs.get("bounds", ds[dim].encoding.get("bounds")) for dim in (y, x)]
     return ds.drop_vars([name for name in edges if name is not None], errors="ignore")
 

@@ -23,7 +23,7 @@ class Finding:
     Parameters
     ----------
     level : {"error", "warning", "repair"}
-        Refused; forecast with a warning; repaired silently and undone on the way out.
+        An error prevents the forecast, a warning does not; a repair is undone in the forecast.
     topic : str
         What it is about: variable, units, grid, time, values, mask.
     text : str
@@ -64,19 +64,19 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
 
     def error(self, topic: str, text: str, remedy: str = "") -> None:
-        """Note something that cannot be forecast."""
+        """Add something because of which the data cannot be forecast."""
         self.findings.append(Finding("error", topic, text, remedy))
 
     def warn(self, topic: str, text: str, remedy: str = "") -> None:
-        """Note something that deserves a look."""
+        """Add something that does not prevent a forecast, and that a user should look at."""
         self.findings.append(Finding("warning", topic, text, remedy))
 
     def repair(self, topic: str, text: str) -> None:
-        """Note something that was repaired."""
+        """Add something that was repaired."""
         self.findings.append(Finding("repair", topic, text))
 
     def extend(self, findings: Iterable[Finding]) -> None:
-        """Take over findings made elsewhere."""
+        """Add findings made elsewhere."""
         self.findings.extend(findings)
 
     def of(self, level: str) -> list[Finding]:
@@ -126,7 +126,7 @@ class Report:
 
 
 def _outside_package() -> int:
-    """How many frames up, seen from the function that asks, the package was called."""
+    """How many frames above the calling function the first one outside the package is."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("xforecast."):
         level, frame = level + 1, frame.f_back

@@ -1,19 +1,18 @@
-"""Which forecasts to make: the initial times that ``init`` selects, and the history that each needs."""
+"""The time axis, and which forecasts to make: the initial times that ``init`` selects, each with its history."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from xforecast.labels.report import Report
-from xforecast.spec import DataSpec
-from xforecast.spec.timestep import TimeStep, is_cftime, month_numbers, seconds_between
+from xforecast.spec import DataSpec, TimeStep, is_cftime, is_cftime_date, month_numbers, seconds_between
 
-__all__ = ["Starts", "select_starts"]
+__all__ = ["Starts", "select_starts", "sorted_times"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,37 @@ class Starts:
         return self.times[self.positions]
 
 
-def select_starts(times: np.ndarray, spec: DataSpec, init: object, report: Report) -> Starts | None:
+def sorted_times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarray, np.ndarray] | None:
+    """Sorted stamps of the time axis and the order that sorts them, or None with the reasons in the report."""
+    if array.sizes[dim] == 0:
+        report.error("time", f"{dim}: no steps at all", "check the selection that was made before")
+        return None
+    values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
+    if not (values.dtype.kind == "M" or is_cftime_date(values[0])):
+        remedy = (
+            "give it units such as 'days since 1900-01-01', then xarray.decode_cf(ds)"
+            if values.dtype.kind in "iuf"
+            else f"ds.assign_coords({dim}=pandas.to_datetime(ds.{dim}))"
+        )
+        found = type(values[0]).__name__ if values.dtype == object else values.dtype
+        report.error("time", f"{dim}: values of type {found}, wanted dates", remedy)
+        return None
+    if values.dtype.kind == "M" and np.isnat(values).any():
+        report.error(
+            "time",
+            f"{dim}: {int(np.isnat(values).sum())} stamps are missing (NaT)",
+            f"ds.sel({dim}=ds.{dim}.notnull())",
+        )
+        return None
+    order = np.argsort(values, kind="stable")
+    if (np.diff(order) < 0).any():
+        report.repair("time", f"{dim}: sorted")
+    return values[order], order
+
+
+def select_starts(
+    times: np.ndarray, spec: DataSpec, init: object, report: Report, *, dim: Hashable = "time"
+) -> Starts | None:
     """The starts that ``init`` asks for, or None with the reasons in the report.
 
     Parameters
@@ -53,8 +82,10 @@ def select_starts(times: np.ndarray, spec: DataSpec, init: object, report: Repor
         None is the newest start.
     report : Report
         Takes the findings.
+    dim : str
+        Name of the time axis, for the messages.
     """
-    numbers = _regular(times, spec.step, report)
+    numbers = _regular(times, spec.step, dim, report)
     if numbers is None:
         return None
     if len(times) < spec.history:
@@ -94,7 +125,7 @@ def select_starts(times: np.ndarray, spec: DataSpec, init: object, report: Repor
 # ------------------------------------------------------------------ the axis
 
 
-def _regular(times: np.ndarray, step: TimeStep, report: Report) -> np.ndarray | None:
+def _regular(times: np.ndarray, step: TimeStep, dim: Hashable, report: Report) -> np.ndarray | None:
     """Step numbers of the stamps, or None when the axis does not have that step."""
     if len(times) > 1:
         found = _median_step(times, step)
@@ -103,7 +134,7 @@ def _regular(times: np.ndarray, step: TimeStep, report: Report) -> np.ndarray | 
             report.error(
                 "time",
                 f"time step of about {_step_name(found, step)}, wanted {step}",
-                _step_remedy(found, step),
+                _step_remedy(found, step, dim),
             )
             return None
         if step.strays(times).any():
@@ -117,7 +148,9 @@ def _regular(times: np.ndarray, step: TimeStep, report: Report) -> np.ndarray | 
     numbers = step.numbers(times)
     if (np.diff(numbers) == 0).any():
         twice = times[1:][np.diff(numbers) == 0]
-        report.error("time", f"several steps within the same {step}: {_list(twice)}", "ds.drop_duplicates('time')")
+        exact = len(np.unique(times)) == len(np.unique(numbers))
+        remedy = f"ds.drop_duplicates({str(dim)!r})" if exact else _resampled(step, dim)
+        report.error("time", f"several steps within the same {step}: {_list(twice)}", remedy)
         return None
     return numbers
 
@@ -141,12 +174,16 @@ def _step_name(found: float, step: TimeStep) -> str:
     return str(TimeStep(seconds=max(1, round(seconds / unit) * unit)))
 
 
-def _step_remedy(found: float, step: TimeStep) -> str:
+def _step_remedy(found: float, step: TimeStep, dim: Hashable) -> str:
     wanted = step.months if step.monthly else step.seconds
     if found > wanted:
         return "a record with a finer time step"
+    return _resampled(step, dim)
+
+
+def _resampled(step: TimeStep, dim: Hashable) -> str:
     rule = f"{step.months}MS" if step.monthly else f"{step.seconds}s"
-    return f'ds.resample(time="{rule}").mean()'
+    return f'ds.resample({dim}="{rule}").mean()'
 
 
 def _gaps(times: np.ndarray, numbers: np.ndarray, step: TimeStep) -> str:
@@ -211,7 +248,7 @@ def _comparable(date, times: np.ndarray):
     """A date that the axis can look up: one of another calendar type goes as text."""
     if isinstance(date, np.datetime64) and is_cftime(times):
         return str(date.astype("datetime64[s]"))
-    if isinstance(date, datetime.date) if is_cftime(times) else hasattr(date, "calendar"):
+    if isinstance(date, datetime.date) if is_cftime(times) else is_cftime_date(date):
         return date.isoformat()[:19]
     return date
 
@@ -241,8 +278,8 @@ def _position(times: np.ndarray, item: object, step: TimeStep) -> int | None:
 
 
 def _month_of(item: object) -> int | None:
-    if not isinstance(item, (str, np.datetime64)) and hasattr(item, "year") and hasattr(item, "month"):
-        return 12 * item.year + item.month - 1
+    if isinstance(item, datetime.date) or is_cftime_date(item):
+        return int(month_numbers(np.array([item], object))[0])
     try:
         date = np.datetime64(str(item))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Look at the numbers themselves: missing, impossible and unusual values, before they are forecast."""
+"""Missing, impossible and unusual values, found before they are forecast."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def check_values(histories: np.ndarray, spec: DataSpec, anomalies: Mapping[str, 
     spec : DataSpec
         Limits, training statistics, mask and the rule for missing values.
     anomalies : mapping, optional
-        Which variables came as anomalies; it changes only the words.
+        Which variables came as anomalies; it changes the messages only.
 
     Returns
     -------
     list of Finding
-        Errors and warnings; empty when all is well.
+        Errors and warnings; empty where there is nothing to say.
     """
     findings: list[Finding] = []
     for channel, variable in enumerate(spec.variables):
@@ -153,7 +153,7 @@ def _unusual(values: np.ndarray, variable: Variable) -> Iterator[Finding]:
     if np.isnan(values).all():
         return
     if np.nanmin(values) == np.nanmax(values):
-        yield Finding("warning", "values", f"{variable.name}: the same value everywhere", "is the file whole?")
+        yield Finding("warning", "values", f"{variable.name}: the same value everywhere", "is the file complete?")
     if variable.statistics is None and variable.climatology is None:
         return
     mean, deviation = variable.statistics or (variable.offset, variable.scale)

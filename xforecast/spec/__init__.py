@@ -3,7 +3,15 @@
 from xforecast.spec.dataspec import DataSpec
 from xforecast.spec.grid import GRID_KINDS, Grid, node_spacing
 from xforecast.spec.normalisation import normalise, restore
-from xforecast.spec.timestep import TimeStep, calendar_waves, is_cftime, month_numbers, months_of, seconds_between
+from xforecast.spec.timestep import (
+    TimeStep,
+    calendar_waves,
+    is_cftime,
+    is_cftime_date,
+    month_numbers,
+    months_of,
+    seconds_between,
+)
 from xforecast.spec.variable import TRANSFORMS, Climatology, Transform, Variable
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "Variable",
     "calendar_waves",
     "is_cftime",
+    "is_cftime_date",
     "month_numbers",
     "months_of",
     "node_spacing",

@@ -16,6 +16,7 @@ __all__ = [
     "calendar_waves",
     "cycle_phases",
     "is_cftime",
+    "is_cftime_date",
     "month_numbers",
     "months_of",
     "seconds_between",
@@ -147,6 +148,13 @@ def _plural(count: int, unit: str) -> str:
 def is_cftime(times: np.ndarray) -> bool:
     """Whether the stamps are cftime objects rather than datetime64."""
     return times.dtype == object
+
+
+def is_cftime_date(value: object) -> bool:
+    """Whether one value is a cftime date."""
+    import cftime
+
+    return isinstance(value, cftime.datetime)
 
 
 def seconds_between(times: np.ndarray, origin) -> np.ndarray:

@@ -14,11 +14,9 @@ from torch import nn
 from xforecast.cf.variables import Ambiguous, find_variable
 from xforecast.errors import InvalidOption, UnknownForecaster
 from xforecast.forecaster import Forecaster, load
-from xforecast.labels.conform import as_dataset, conform
-from xforecast.labels.report import Report
+from xforecast.labels import Report, as_dataset, conform_record, fields_of, make_spec, names_of
 from xforecast.models import MODELS, Ensemble, config_of, find_model, name_of
 from xforecast.spec import DataSpec, Variable
-from xforecast.training.data import dataset_of, fields_of, make_spec, names_of
 
 __all__ = ["Origin", "origin_of"]
 
@@ -100,7 +98,7 @@ class Origin:
         lengths = {name: wanted.pop(name) or getattr(old, name) for name in ("history", "horizon")}
         if not any(wanted.values()) and _fits(ds, old):
             return old.replace(**lengths)
-        data = dataset_of(ds)
+        data = as_dataset(ds)
         known = self._known(data)
         # In the forecaster's order, in which its weights know them.
         chosen = names_of(wanted["variables"]) or fields_of(data)
@@ -185,5 +183,4 @@ class Origin:
 
 
 def _fits(ds: xr.Dataset | xr.DataArray, spec: DataSpec) -> bool:
-    single = spec.replace(history=1, horizon=1)
-    return not isinstance(conform(as_dataset(ds, single), single, init="all"), Report)
+    return not isinstance(conform_record(ds, spec), Report)

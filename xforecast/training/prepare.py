@@ -16,21 +16,13 @@ from torch import nn
 from xforecast.cf.units import compatible, conversion
 from xforecast.errors import InvalidOption, TrainingError
 from xforecast.forecaster import pick_device
-from xforecast.labels import Report
+from xforecast.labels import Report, make_spec, time_axis
 from xforecast.models import MODELS, Config, abilities_of, config_of, find_config, find_model
 from xforecast.models.contract import check_positive
 from xforecast.spec import DataSpec, Variable
-from xforecast.training.data import (
-    LazyWindows,
-    TrainingWindows,
-    cell_weights,
-    in_memory_or_not,
-    make_spec,
-    time_axis,
-    windows_of,
-)
 from xforecast.training.finetune import Origin
 from xforecast.training.options import TrainingOptions
+from xforecast.training.windows import LazyWindows, TrainingWindows, cell_weights, in_memory_or_not, windows_of
 
 __all__ = ["Prepared", "check_call", "prepare"]
 

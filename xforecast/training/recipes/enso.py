@@ -17,13 +17,14 @@ from xforecast._version import __version__
 from xforecast.cf.files import open_data
 from xforecast.errors import DataFileError, require
 from xforecast.forecaster import Forecaster
+from xforecast.labels import make_spec
 from xforecast.models import Earthformer, EarthformerConfig, Ensemble, LinearInverseModel
 from xforecast.models.baselines.linear_inverse import LinearInverseModelConfig
 from xforecast.spec import DataSpec
-from xforecast.training.data import TrainingWindows, cell_weights, make_spec, windows_of
 from xforecast.training.imitation import Imitation, lead_weights
 from xforecast.training.options import TrainingOptions
 from xforecast.training.recipes.markdown import markdown_table
+from xforecast.training.windows import TrainingWindows, cell_weights, windows_of
 
 __all__ = ["train"]
 

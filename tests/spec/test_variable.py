@@ -11,7 +11,6 @@ import xforecast as xf
 from synthetic import persistence, radar_dataset, radar_spec
 from xforecast.errors import InvalidOption
 from xforecast.spec import TRANSFORMS, Climatology, DataSpec, Variable
-from xforecast.training.data import make_spec, windows_of
 
 
 def rain(transform: str, **changes) -> Variable:
@@ -99,26 +98,3 @@ def test_all_targets_of_a_field_become_physical():
     np.testing.assert_allclose(physical[..., 1], rain("log1p").to_physical(values[..., 1]))
     with pytest.raises(InvalidOption, match="sst, rain"):
         spec.to_physical(values[..., :1])
-
-
-@pytest.mark.parametrize("transform", ["log1p", ("log1p", 0.5), {"rr": ("decibel", 0.1)}])
-def test_training_windows_are_transformed_and_normalised(transform):
-    ds = radar_dataset(steps=12)
-    ds["rr"] = (ds.rr * 3600).assign_attrs({**ds.rr.attrs, "units": "mm/h"})
-    spec = make_spec(ds, history=2, horizon=3, transform=transform)
-    windows, _ = windows_of(ds, spec)
-    assert abs(windows.truth.mean()) < 1e-4
-    assert windows.truth.std() == pytest.approx(1, abs=1e-4)
-    np.testing.assert_allclose(windows.series, windows.truth, atol=1e-5)
-    variable = spec["rr"]
-    assert variable.statistics == pytest.approx((float(ds.rr.mean()), float(ds.rr.std())))
-    kept = np.where(ds.rr > (0.1 if variable.transform == "decibel" else 0), ds.rr, 0)
-    physical = variable.to_physical(windows.truth[..., 0])
-    np.testing.assert_allclose(np.sort(physical, axis=None), np.sort(kept, axis=None), rtol=1e-4, atol=1e-5)
-
-
-def test_unknown_names_in_the_transform_are_told():
-    with pytest.raises(InvalidOption, match="snow"):
-        make_spec(radar_dataset(steps=12), history=2, horizon=3, transform={"snow": "log1p"})
-    with pytest.raises(InvalidOption, match="scale"):
-        make_spec(radar_dataset(steps=12), history=2, horizon=3, transform=("log1p", 1.0, 2.0))
