@@ -1,12 +1,19 @@
 """Configuration of the documentation: ``sphinx-build -W --keep-going -b html docs docs/_build/html``."""
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
 import matplotlib
 import sphinx_autosummary_accessors
 
 import xforecast  # registers the accessor, which is documented as a member of xarray's classes
+
+sys.path.insert(0, str(Path(__file__).parent))
+import floors
+
+floors.write()  # the table of floors in CONTRIBUTING.md
 
 matplotlib.use("agg")
 warnings.filterwarnings("ignore", message=".*non-interactive.*")

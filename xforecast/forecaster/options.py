@@ -126,8 +126,9 @@ class ForecastOptions:
         """Options of sampling that are not left open."""
         if not isinstance(self.sampling or {}, Mapping):
             raise InvalidOption("sampling", self.sampling, "a mapping of options by name", "leave sampling= out")
-        own = {name: getattr(self, name) for name in OF_SAMPLES}
-        return {name: value for name, value in {**(self.sampling or {}), **own}.items() if value is not None}
+        spelt = {name: getattr(self, name) for name in OF_SAMPLES}
+        spelt = {name: value for name, value in spelt.items() if value is not None}
+        return {**{name: value for name, value in (self.sampling or {}).items() if value is not None}, **spelt}
 
     def for_workers(self) -> Self:
         """Without what is done before the network runs, and without a bar that nobody sees."""
