@@ -262,7 +262,7 @@ def test_wrong_input_is_told():
         ({"forecast": fc, "variable": "t2m"}, "one variable already"),
         ({"forecast": fc.values}, "xarray"),
         ({"forecast": fc, "samples": -1}, "0 or more"),
-        ({"forecast": fc, "observed": record(fc).rename(lat="north")}, "observed: .*wanted time, lat, lon"),
+        ({"forecast": fc, "observed": record(fc).drop_vars("lat").rename(lat="site")}, "observed: .*wanted time, lat, lon"),
     ):
         with pytest.raises(InvalidOption, match=words):
             plot.maps(**wrong)

@@ -8,8 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from xforecast import climatology, datasets, plot, skill
-from xforecast.cf.files import open_data, write
-from xforecast.cf.variables import find_axis, find_variable
+from xforecast.cf import find_axis, find_variable, open_data, write
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
 from xforecast.forecaster.registry import forecast, load

@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from xforecast.cf.variables import Ambiguous, find_variable
+from xforecast.cf import Ambiguous, find_variable
 from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster, XForecastError, XForecastWarning
 from xforecast.forecaster import plugins
 from xforecast.forecaster.forecaster import CONFIG_FILE, Forecaster

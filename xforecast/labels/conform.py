@@ -15,10 +15,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xforecast.cf import units
-from xforecast.cf.variables import AXES, Ambiguous, find_axis, find_variable, is_anomaly, wants_anomaly
+from xforecast.cf import (
+    AXES,
+    Ambiguous,
+    find_axis,
+    find_variable,
+    is_anomaly,
+    units,
+    wants_anomaly,
+)
 from xforecast.errors import InvalidOption
-from xforecast.labels.climatology import climatology as climatology_of
+from xforecast.labels.climatology import monthly_climatology
 from xforecast.labels.report import Report
 from xforecast.labels.starts import Starts, select_starts
 from xforecast.spec import Climatology, DataSpec, Grid, Variable, node_spacing
@@ -283,7 +290,7 @@ def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable]
     located: dict[str, dict[str, Hashable]] = {}
     for entry in found.values():
         axes: dict[str, Hashable] = {}
-        for axis, facts in AXES.items():
+        for axis in ("time", "y", "x"):
             try:
                 dim = find_axis(entry.array, axis)
             except Ambiguous as several:
@@ -297,7 +304,7 @@ def _dimensions(found: dict[str, _Found], report: Report) -> dict[str, Hashable]
                 report.error(
                     axis,
                     f"{entry.name}: no {axis} axis among dimensions {entry.array.dims}",
-                    f"give its coordinate the standard_name {facts['standard_names'][0]!r}"
+                    f"give its coordinate the standard_name {AXES[axis].standard_names[0]!r}"
                     + (" and dates, for example with xarray.decode_cf" if axis == "time" else ""),
                 )
             else:
@@ -606,7 +613,7 @@ def _own_climatology(array: xr.DataArray, base: tuple[str, str], report: Report)
     wanted = int(last[:4]) - int(first[:4]) + 1 if first[:4].isdigit() and last[:4].isdigit() else FEW_YEARS
     if years.size < wanted or years.size < FEW_YEARS:
         report.warn("climatology", f"the base period {first}-{last} has {years.size} years in the data")
-    cycle = climatology_of(array, (first, last)).transpose("month", "y", "x").compute()
+    cycle = monthly_climatology(array, (first, last)).transpose("month", "y", "x").compute()
     return Climatology((first, last), cycle.values)
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.variables import Ambiguous, find_axis
+from xforecast.cf import Ambiguous, find_axis
 from xforecast.errors import InvalidOption, SpecMismatch, require
 from xforecast.spec import Grid, node_spacing
 

@@ -13,11 +13,21 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import find_coordinate, find_dimension, only_variable, sample_mean
-from xforecast.cf.units import compatible, conversion, known
+from xforecast.cf import (
+    compatible,
+    conversion,
+    find_coordinate,
+    find_dimension,
+    is_anomaly,
+    keywords,
+    known,
+    named_like,
+    only_variable,
+)
 from xforecast.errors import InvalidOption
 from xforecast.skill._facts import SCORES, describe
-from xforecast.skill.align import align
+from xforecast.skill.ensemble import sample_mean
+from xforecast.skill.times import match_times
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,20 +84,36 @@ def _like(data: xr.Dataset, array: Any) -> xr.DataArray:
 def pair(forecast: Any, observed: Any) -> tuple[xr.DataArray, xr.DataArray]:
     """Forecast and observations as DataArrays of which every shared coordinate is the same."""
     forecast, observed = _labelled(forecast, observed), _labelled(observed, forecast)
-    time = find_dimension(observed, "time")
-    if time is not None and time not in forecast.dims and find_coordinate(forecast, "lead") is not None:
-        observed = align(forecast, observed)
-    extra = [dim for dim in observed.dims if dim not in forecast.dims]
-    if extra:
-        raise InvalidOption(
-            "observed",
-            f"dimensions {observed.dims}",
-            f"those of the forecast, {forecast.dims}",
-            f"take {', '.join(map(str, extra))} away, or .expand_dims the forecast",
-        )
+    if _needs_times(forecast, observed):
+        observed = match_times(forecast, named_like(observed, forecast))
+    if not set(observed.dims) <= set(forecast.dims):
+        observed = named_like(observed, forecast, ("init", "lead", "time", "y", "x"))
+    _no_more_dims(forecast, observed)
     _same_units(forecast, observed)
     forecast, observed = exactly(forecast, observed.reset_coords(drop=True))
     return forecast, observed
+
+
+def _needs_times(forecast: xr.DataArray, observed: xr.DataArray) -> bool:
+    """Whether observations lie over time and the forecast over leads."""
+    time = find_dimension(observed, "time")
+    if time is None or find_dimension(observed, "lead") is not None:
+        return False
+    if time not in forecast.dims:
+        return find_coordinate(forecast, "lead") is not None
+    return find_dimension(forecast, "lead") is not None and find_coordinate(forecast, "init") == time
+
+
+def _no_more_dims(forecast: xr.DataArray, observed: xr.DataArray) -> None:
+    """Refuse observations with dimensions that the forecast lacks."""
+    extra = [dim for dim in observed.dims if dim not in forecast.dims]
+    if not extra:
+        return
+    if find_coordinate(forecast, "lead") is not None and find_dimension(observed, "lead") is None:
+        remedy = f"if {extra[0]!r} is their time axis, give it its dates: observed.assign_coords({extra[0]}=dates)"
+    else:
+        remedy = f"observed.mean({extra}), or observed.isel({keywords(dict.fromkeys(extra, 0))})"
+    raise InvalidOption("observed", f"dimensions {observed.dims}", f"those of the forecast, {forecast.dims}", remedy)
 
 
 def _same_units(forecast: xr.DataArray, observed: xr.DataArray) -> None:
@@ -98,7 +124,12 @@ def _same_units(forecast: xr.DataArray, observed: xr.DataArray) -> None:
     if all(known(text) for text in found):
         if compatible(found[0], found[1]) and conversion(found[0], found[1]).is_identity:
             return
-        raise InvalidOption("units", f"{found[0]} and {found[1]}", "the same for both", "convert one of them")
+        remedy = "compare variables of the same quantity"
+        if compatible(found[0], found[1]):
+            ending = ", difference=True" if is_anomaly(observed, str(observed.name)) else ""
+            convert = f"xforecast.cf.conversion({found[1]!r}, {found[0]!r}{ending})"
+            remedy = f"{convert}(observed).assign_attrs(units={found[0]!r})"
+        raise InvalidOption("units", f"{found[0]} and {found[1]}", "the same for both", remedy)
 
 
 def _labelled(data: Any, other: Any) -> xr.DataArray:

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension
+from xforecast.cf import dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import COUNTS, event_counts
 from xforecast.skill._pairs import Dims, Samples, dims_of, score, single

@@ -8,16 +8,10 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtr, ndtri
 
-from xforecast.cf.coordinates import coordinate, find_dimension, whole
+from xforecast.cf import coordinate, find_coordinate, find_dimension, target_months
 from xforecast.errors import InvalidOption
-from xforecast.skill.align import target_months
-from xforecast.skill.enso import (
-    anomalies,
-    by_month,
-    celsius_index,
-    is_temperature,
-    season_means,
-)
+from xforecast.skill._lazy import as_one_task
+from xforecast.skill.enso import anomalies, by_month, celsius_index, is_temperature, season_means
 from xforecast.skill.indices import season_initials, season_offsets
 
 __all__ = ["enso_outlook"]
@@ -87,7 +81,7 @@ def enso_outlook(
     """
     outlook = partial(_outlook, threshold=threshold, window=window, interval=interval)
     forecast, record = (None if data is None else celsius_index(data, True) for data in (nino34_forecast, observed))
-    return whole(outlook, forecast, record, error if error is None else xr.DataArray(error))
+    return as_one_task(outlook, forecast, record, error if error is None else xr.DataArray(error))
 
 
 def _outlook(
@@ -122,7 +116,8 @@ def _outlook(
 
 def _kernel(seasons: xr.DataArray, error: xr.DataArray) -> xr.DataArray:
     """Standard deviation of the kernel that brings the spread of the samples up to the error."""
-    if "lead" in error.coords:
+    if (lead := find_coordinate(error, "lead")) in error.coords:
+        error = error if lead == "lead" else error.rename({lead: "lead"})
         missing = sorted(set(seasons["lead"].values.tolist()) - set(error["lead"].values.tolist()))
         if missing:
             raise InvalidOption("error", f"none for leads {missing}", "one for the lead of every season")

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension, find_dimension, sample_mean
+from xforecast.cf import dimension, find_dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import COUNTS, event_counts
 from xforecast.skill._pairs import Dims, dims_of, score
 from xforecast.skill._pieces import pieces
 from xforecast.skill._reduce import by_block, mean
-from xforecast.skill.ensemble import ensemble_variance, exceedance_probability, whole_ensemble
+from xforecast.skill.ensemble import ensemble_variance, exceedance_probability, in_one_chunk, sample_mean
 
 __all__ = ["brier", "crps", "rank_histogram", "reliability", "roc", "spread_skill"]
 
@@ -72,7 +72,7 @@ def crps(
     """
     if find_dimension(forecast, "sample") is None:
         forecast = forecast.expand_dims("sample")
-    forecast, sample = whole_ensemble(forecast)
+    forecast, sample = in_one_chunk(forecast)
     values = xr.apply_ufunc(
         partial(_crps, fair=fair),
         forecast,

@@ -118,7 +118,7 @@ def bootstrap(
     -----
     Blocks are drawn with replacement from all circular ones (Politis & Romano, 1992). The score is computed for each
     resample, so forecasts are best reduced to what it needs (an index, a region), loaded, and observations put on
-    their valid times by `align`, before.
+    their valid times by `match_times`, before.
 
     Examples
     --------

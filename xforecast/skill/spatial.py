@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from xforecast.cf.coordinates import dimension
+from xforecast.cf import dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import comparable
 from xforecast.skill._pairs import Dims, Samples, dims_of, exactly, score, single

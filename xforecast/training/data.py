@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import xarray as xr
 
-from xforecast.cf.variables import Ambiguous, find_axis, is_anomaly
+from xforecast.cf import Ambiguous, find_axis, is_anomaly
 from xforecast.errors import InvalidOption, SpecMismatch
 from xforecast.forecaster.forecaster import normalise
-from xforecast.labels.climatology import climatology
+from xforecast.labels.climatology import monthly_climatology
 from xforecast.labels.conform import Conformed, as_dataset, conform, match_climatology, stamps_like
 from xforecast.labels.report import Report
 from xforecast.spec import Climatology, DataSpec, Grid, Variable
@@ -168,7 +168,7 @@ def _describe(
 ) -> Variable:
     cycle = None
     if base is not None and not is_anomaly(array, str(array.name)):
-        monthly = climatology(array, base).transpose("month", dims["y"], dims["x"], ...)
+        monthly = monthly_climatology(array, base).transpose("month", dims["y"], dims["x"], ...)
         cycle = Climatology(base, monthly.values.reshape(12, array.sizes[dims["y"]], array.sizes[dims["x"]]))
         stamps = stamps_like(period[dims["time"]].values, (str(dims["time"]),), period)
         period = period - match_climatology(cycle, stamps).rename(y=dims["y"], x=dims["x"])

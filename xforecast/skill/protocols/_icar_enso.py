@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension, find_dimension, sample_mean
+from xforecast.cf import dimension, find_dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._reduce import total
+from xforecast.skill.ensemble import sample_mean
 from xforecast.skill.enso import lead_weights
 from xforecast.skill.indices import nino34
 

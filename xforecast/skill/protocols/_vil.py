@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension, find_dimension
+from xforecast.cf import dimension, find_dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._pairs import Samples, pair
 from xforecast.skill.categorical import contingency
