@@ -30,13 +30,13 @@ class Pictures:
     def __dir__(self) -> list[str]:
         from xforecast import plot
 
-        return list(plot.__all__)
+        return dir(plot)
 
     def __getattr__(self, name: str) -> Any:
         from xforecast import plot
 
-        if name not in plot.__all__:
-            raise AttributeError(f"no picture {name!r}; there are {', '.join(plot.__all__)}")
+        if name not in dir(plot):
+            raise AttributeError(f"no picture {name!r}; there are {', '.join(dir(plot))}")
         function = getattr(plot, name)
         return update_wrapper(partial(function, self._obj), function)
 

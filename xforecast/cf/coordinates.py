@@ -457,8 +457,15 @@ def axis_coordinate(field: xr.DataArray | xr.Dataset, dim: Hashable, kind: str) 
     >>> axis_coordinate(field, "row", "y").values
     array([5., 6.])
     """
-    name = _along(field, dim, kind)
+    name = _name_along(field, dim, kind)
     return None if name is None else field[name]
+
+
+def _name_along(field: xr.DataArray | xr.Dataset, dim: Hashable, kind: str) -> Name:
+    try:
+        return _along(field, dim, kind)
+    except Ambiguous as several:
+        raise _one_of(kind, "coordinate", several) from None
 
 
 def with_index(data: Data, kind: str) -> Data:
@@ -473,7 +480,7 @@ def with_index(data: Data, kind: str) -> Data:
     ('lat',)
     """
     dim = find_dimension(data, kind)
-    name = None if dim is None else _along(data, dim, kind)
+    name = None if dim is None else _name_along(data, dim, kind)
     return data if name is None or name == dim else data.swap_dims({dim: name})
 
 
@@ -488,6 +495,9 @@ def named_like(data: Data, other: xr.DataArray | xr.Dataset, kinds: Iterable[str
     """
     for kind in kinds:
         old, new = find_dimension(data, kind), find_dimension(other, kind)
-        if old is not None and new is not None and old != new and new not in (*data.dims, *data.coords):
-            data = data.rename({old: new})
+        if old is None or new is None or old == new:
+            continue
+        data = with_index(data, kind)
+        if new not in (*data.dims, *data.coords):
+            data = data.rename({find_dimension(data, kind): new})
     return data

@@ -60,7 +60,12 @@ def check_name(path: str | os.PathLike) -> Path:
     """The path, if `write` can write there; better asked before a long computation than after."""
     path = Path(path)
     if not _is_zarr(path) and (path.suffix not in NETCDF or path.is_dir()):
-        raise InvalidOption("path", str(path), "the name of a file that ends in .nc, or of a folder in .zarr")
+        raise InvalidOption(
+            "path",
+            str(path),
+            "the name of a file that ends in .nc, or of a folder in .zarr",
+            f"{path.stem or 'forecast'}.nc",
+        )
     return path
 
 

@@ -12,7 +12,7 @@ from xforecast.cf import find_axis, find_variable, open_data, write
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
 from xforecast.forecaster.registry import forecast, load
-from xforecast.plot.style import date_words, pyplot
+from xforecast.plot import date_words, pyplot
 
 __all__ = ["enso", "outlook_table"]
 

@@ -11,11 +11,11 @@ import xarray as xr
 
 from xforecast import datasets, plot
 from xforecast.cf import conversion, find_axis, find_variable, write
-from xforecast.datasets.radar import middle_cells
+from xforecast.datasets import middle_cells
 from xforecast.errors import CheckpointError, DataFileError, UnknownForecaster
 from xforecast.forecaster import Forecaster
 from xforecast.forecaster.registry import forecast, load
-from xforecast.plot.style import pyplot
+from xforecast.plot import pyplot
 from xforecast.spec import DataSpec
 
 __all__ = ["nowcast", "nowcast_table"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from xforecast.cf.files import open_data
+from xforecast.cf import open_data
 from xforecast.datasets.folder import data_file
 from xforecast.datasets.hadisst import hadisst
 from xforecast.datasets.radar import open_radar
@@ -144,7 +144,9 @@ def sample(name: str) -> xr.Dataset:
     13
     """
     if name not in SAMPLES:
-        raise InvalidOption("name", name, f"one of {list(SAMPLES)}")
+        raise InvalidOption(
+            "name", name, f"one of {list(SAMPLES)}", "xforecast.datasets.list_samples() says what each of them is"
+        )
     entry = SAMPLES[name]
     if entry.file is None:
         return entry.reader()

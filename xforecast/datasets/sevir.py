@@ -254,7 +254,10 @@ def _layout(h5py, chosen: Events, name: str) -> tuple[int, int, int, np.dtype]:
                 )
             found.add((*images.shape[1:], images.dtype))
     if len(found) != 1:
-        raise DataFileError(f"{chosen.catalogue}: found {name} images of {len(found)} shapes, wanted one")
+        raise DataFileError(
+            f"{chosen.catalogue}: found {name} images of {len(found)} shapes, wanted one\n"
+            "  -> fetch the files of one version"
+        )
     return found.pop()
 
 

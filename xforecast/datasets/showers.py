@@ -47,7 +47,12 @@ def showers(
     ({'time': 3, 'y': 32, 'x': 48}, True)
     """
     if frames < 1 or min(size) < 1 or not spacing > 0:
-        raise InvalidOption("frames, size, spacing", (frames, size, spacing), "numbers of 1 or more, and metres")
+        raise InvalidOption(
+            "frames, size, spacing",
+            (frames, size, spacing),
+            "numbers of 1 or more, and metres",
+            "frames=24, size=(128, 128), spacing=2000.0",
+        )
     rng = np.random.default_rng(seed)
     minutes = MINUTES * np.arange(frames)
     kilometres = spacing / 1000

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xforecast.cf import axis_coordinate, find_coordinate, find_dimension, has_dates, target_months
+from xforecast.cf import axis_coordinate, find_coordinate, find_dimension, has_dates, named_like, target_months
 from xforecast.errors import InvalidOption
 
 __all__ = ["anomaly", "detrend", "monthly_climatology"]
@@ -110,8 +110,13 @@ def anomaly(data: Data, cycle: Data | None = None, base_period: Period = None, *
 
     def departures(array: xr.DataArray) -> xr.DataArray:
         own = cycle[array.name] if isinstance(cycle, xr.Dataset) else cycle
-        own = own.rename(month="calendar_month").sel(calendar_month=months).drop_vars("calendar_month")
-        return _as_anomaly((array - own).transpose(*array.dims).assign_attrs(array.attrs).rename(array.name))
+        own = named_like(own.rename(month="calendar_month"), array)
+        result = array - own.sel(calendar_month=months).drop_vars("calendar_month")
+        if dict(result.sizes) != dict(array.sizes):
+            found = f"{dict(own.sizes)}, which share {dict(result.sizes)} with the data"
+            remedy = "select or regrid the one to the other; mind longitudes from 0 or from -180"
+            raise InvalidOption("cycle", found, f"all the cells of the data, {dict(array.sizes)}", remedy)
+        return _as_anomaly(result.transpose(*array.dims).assign_attrs(array.attrs).rename(array.name))
 
     return data.assign(_each(data, months.dims, departures)) if isinstance(data, xr.Dataset) else departures(data)
 

@@ -18,6 +18,7 @@ import xarray as xr
 from xforecast.cf import (
     AXES,
     Ambiguous,
+    axis_coordinate,
     find_axis,
     find_variable,
     is_anomaly,
@@ -420,11 +421,12 @@ def _positions(
     wanted_size = grid.shape[0 if axis == "y" else 1]
     if grid.kind == "pixel":
         return _same_size(np.arange(size), dim, wanted_size, larger, report)
-    if dim not in array.coords or array[dim].dtype.kind not in "iuf":
+    coordinate = axis_coordinate(array, dim, axis)
+    if coordinate is None or coordinate.dtype.kind not in "iuf":
         what = ("latitudes" if axis == "y" else "longitudes") if grid.kind == "latlon" else "distances on the map"
         report.error("grid", f"{dim}: no coordinate of numbers, wanted {what}", f"ds.assign_coords({dim}=...)")
         return None
-    values = _on_map(array[dim], grid, report)
+    values = _on_map(coordinate, grid, report)
     if values is None or not _distinct(values, dim, report):
         return None
     if grid.spacing is None:
@@ -555,7 +557,8 @@ def _times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarr
     if array.sizes[dim] == 0:
         report.error("time", f"{dim}: no steps at all", "check the selection that was made before")
         return None
-    values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
+    stamps = axis_coordinate(array, dim, "time")
+    values = np.arange(array.sizes[dim]) if stamps is None else stamps.values
     if not (values.dtype.kind == "M" or (is_cftime(values) and hasattr(values[0], "calendar"))):
         remedy = (
             "give it units such as 'days since 1900-01-01', then xarray.decode_cf(ds)"
@@ -584,7 +587,9 @@ def _times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np.ndarr
 def _prepare(entry: _Found, wanted: Variable, dims: Mapping[str, Hashable], order, cells) -> xr.DataArray:
     y, x = cells
     array = entry.array.transpose(dims["time"], dims["y"], dims["x"])
-    times = array[dims["time"]].values[order]
+    stamps = axis_coordinate(array, dims["time"], "time")
+    assert stamps is not None
+    times = stamps.values[order]
     array = array.isel({dims["time"]: _slice_like(order), dims["y"]: _slice_like(y), dims["x"]: _slice_like(x)})
     array = xr.DataArray(array.variable, dims=None).rename({dims["time"]: "time", dims["y"]: "y", dims["x"]: "x"})
     array = entry.convert(array.astype(np.result_type(array.dtype, np.float32)))

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xforecast.cf import (
+    axis_coordinate,
     compatible,
     conversion,
     find_coordinate,
@@ -90,8 +91,20 @@ def pair(forecast: Any, observed: Any) -> tuple[xr.DataArray, xr.DataArray]:
         observed = named_like(observed, forecast, ("init", "lead", "time", "y", "x"))
     _no_more_dims(forecast, observed)
     _same_units(forecast, observed)
+    _same_places(forecast, observed)
     forecast, observed = exactly(forecast, observed.reset_coords(drop=True))
     return forecast, observed
+
+
+def _same_places(forecast: xr.DataArray, observed: xr.DataArray) -> None:
+    """Refuse other rows or columns where coordinates beside the dimensions tell, which xarray does not compare."""
+    for kind in ("y", "x"):
+        dim = find_dimension(forecast, kind)
+        if dim is None or dim not in observed.dims or (dim in forecast.coords and dim in observed.coords):
+            continue
+        mine, its = (axis_coordinate(array, dim, kind) for array in (forecast, observed))
+        if mine is not None and its is not None and not np.array_equal(mine, its):
+            raise _differing([str(dim)])
 
 
 def _needs_times(forecast: xr.DataArray, observed: xr.DataArray) -> bool:
@@ -151,12 +164,16 @@ def exactly(*arrays: xr.DataArray) -> tuple[xr.DataArray, ...]:
             for dim in arrays[0].dims
             if any(dim in a.dims and not a[dim].equals(arrays[0][dim]) for a in arrays[1:])
         ]
-        raise InvalidOption(
-            "coordinates",
-            f"values or sizes of {', '.join(differing)} that differ",
-            "the same in forecast, observed and weights",
-            "select or regrid one to the other; mind the order of latitudes, and longitudes from 0 or from -180",
-        ) from error
+        raise _differing(differing) from error
+
+
+def _differing(dims: list[str]) -> InvalidOption:
+    return InvalidOption(
+        "coordinates",
+        f"values or sizes of {', '.join(dims)} that differ",
+        "the same in forecast, observed and weights",
+        "select or regrid one to the other; mind the order of latitudes, and longitudes from 0 or from -180",
+    )
 
 
 def dims_of(array: xr.DataArray, dim: Dims) -> list[Hashable]:
@@ -166,14 +183,16 @@ def dims_of(array: xr.DataArray, dim: Dims) -> list[Hashable]:
     dims: list[Hashable] = [dim] if isinstance(dim, str) else list(dim)
     missing = [d for d in dims if d not in array.dims]
     if missing:
-        raise InvalidOption("dim", missing, f"some of {array.dims}")
+        raise InvalidOption(
+            "dim", missing, f"some of {array.dims}", f"dim={[d for d in dims if d in array.dims] or list(array.dims)}"
+        )
     return dims
 
 
 def single(forecast: xr.DataArray, dim: Dims, samples: Samples) -> tuple[xr.DataArray, str]:
     """What is scored of an ensemble, and words for it: its mean, or each sample."""
     if samples not in ("mean", "each"):
-        raise InvalidOption("samples", samples, '"mean" or "each"')
+        raise InvalidOption("samples", samples, '"mean" or "each"', 'samples="mean" scores the mean of the samples')
     sample = find_dimension(forecast, "sample")
     if sample is None or (forecast.sizes[sample] == 1 and samples == "mean"):
         return (forecast if sample is None else forecast.isel({sample: 0}, drop=True)), ""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from xforecast.cf import degrees, target_months
+from xforecast.cf import degrees, keywords, target_months
 from xforecast.errors import InvalidOption
 from xforecast.skill._pairs import Dims, Samples, dims_of, exactly, score, single
 from xforecast.skill._reduce import mean, normalised, pearson
@@ -267,7 +267,12 @@ def anomaly_correlation(
         climatology = pick(climatology.sel(month=np.arange(1, 13)), "month", target_months(forecast) % 12)
     unknown = [d for d in climatology.dims if d not in forecast.dims]
     if unknown:
-        raise InvalidOption("climatology", f"dimensions {unknown}", f"month, or some of {forecast.dims}")
+        raise InvalidOption(
+            "climatology",
+            f"dimensions {unknown}",
+            f"month, or some of {forecast.dims}",
+            f"climatology.isel({keywords(dict.fromkeys(unknown, 0))}), or climatology.mean({unknown})",
+        )
     forecast, observed, climatology = exactly(forecast, observed, climatology.reset_coords(drop=True))
     dims = dims_of(forecast, dim)
     f, o = forecast - climatology, observed - climatology

@@ -98,7 +98,7 @@ def ensemble_quantiles(forecast: xr.DataArray, q: float | Sequence[float]) -> xr
     """
     forecast, sample = in_one_chunk(forecast)
     if not np.all((np.asarray(q, float) >= 0) & (np.asarray(q, float) <= 1)):
-        raise InvalidOption("q", q, "numbers from 0 to 1")
+        raise InvalidOption("q", q, "numbers from 0 to 1", "q=[0.1, 0.5, 0.9] for 10, 50 and 90 %")
     quantiles = forecast.astype(np.float64).quantile(q, sample, skipna=False)
     return _named(quantiles, forecast, "quantile")
 

@@ -18,6 +18,7 @@ from xforecast.cf import (
     counts_months,
     dimension,
     find_coordinate,
+    keywords,
     month_number,
     only_variable,
     target_months,
@@ -126,7 +127,9 @@ def _correlation(
     seasons: bool | Literal["each"] | None,
 ) -> xr.DataArray:
     if seasons not in (True, False, None, "each"):
-        raise InvalidOption("seasons", seasons, 'True, False, "each" or None')
+        raise InvalidOption(
+            "seasons", seasons, 'True, False, "each" or None', "seasons=None chooses by the number of starts"
+        )
     predicted, verified, target, full = _season_pairs(forecast, observed, window, targets, base)
     by_season = full if seasons is None else seasons
     if by_season:
@@ -306,7 +309,12 @@ def _whole_months(lead: xr.DataArray) -> xr.DataArray:
             "give it integers and units 'months'",
         )
     if not (values == np.round(values)).all():
-        raise InvalidOption(str(lead.name), values.tolist(), "whole months")
+        raise InvalidOption(
+            str(lead.name),
+            values.tolist(),
+            "whole months",
+            f"forecast.assign_coords({keywords({lead.name: np.round(values).astype(int).tolist()})})",
+        )
     return lead.copy(data=values.astype(np.int64)).assign_attrs(units="months")
 
 

@@ -120,7 +120,12 @@ def _kernel(seasons: xr.DataArray, error: xr.DataArray) -> xr.DataArray:
         error = error if lead == "lead" else error.rename({lead: "lead"})
         missing = sorted(set(seasons["lead"].values.tolist()) - set(error["lead"].values.tolist()))
         if missing:
-            raise InvalidOption("error", f"none for leads {missing}", "one for the lead of every season")
+            raise InvalidOption(
+                "error",
+                f"none for leads {missing}",
+                "one for the lead of every season",
+                "nino34_error(past_forecasts, observed) gives one for each; or error=1.0, a number for all leads",
+            )
         error = error.sel(lead=seasons["lead"])
     several = seasons.sizes["sample"] > 1
     variance = seasons.var("sample", ddof=1, skipna=False) if several else xr.zeros_like(seasons[0])

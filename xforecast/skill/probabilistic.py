@@ -173,7 +173,12 @@ def _probability_and_event(
     ensemble = find_dimension(forecast, "sample") is not None
     if threshold is None:
         if ensemble:
-            raise InvalidOption("threshold", threshold, "a threshold, for a forecast of samples")
+            raise InvalidOption(
+                "threshold",
+                threshold,
+                "a threshold, for a forecast of samples",
+                "threshold=1.0, say, in the units of the data",
+            )
         return forecast.astype(np.float64), observed.astype(np.float64)
     if not ensemble:
         raise InvalidOption(
@@ -340,7 +345,7 @@ def reliability(
     fields = (probability, event) if weights is None else (probability, event, weights)
     dims = _dims(forecast, dim)
     if bins < 1:
-        raise InvalidOption("bins", bins, "1 or more")
+        raise InvalidOption("bins", bins, "1 or more", "bins=10")
     new = {"sum": 3, "forecast_probability": bins}
     sums = by_block(partial(_bins, bins=bins), *fields, dim=dims, new=new).sum(dims)
     middle = (np.arange(bins) + 0.5) / bins
