@@ -13,9 +13,9 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import persistence
 
 import xforecast as xf
+from synthetic import persistence
 from xforecast import climatology, datasets, skill
 from xforecast.cf import (
     AXES,
@@ -201,3 +201,105 @@ def test_pictures_accept_it_too(record_how, forecast_how):
     dated = forecast.isel(start).assign_coords(valid_time=(find_dimension(forecast, "lead"), PLAIN.time.values[6:9]))
     assert xf.plot.plume(dated, record).lines
     plt.close("all")
+
+
+# ------------------------------------------------------------------ what is no axis, and what is not guessed
+
+
+def test_all_that_cf_xarray_recognises_is_found():
+    criteria = pytest.importorskip("cf_xarray.criteria").coordinate_criteria
+    kinds = {"T": "time", "time": "time", "Y": "y", "latitude": "y", "X": "x", "longitude": "x"}
+    for key, kind in kinds.items():
+        for attribute, values in criteria[key].items():
+            for value in values:
+                record = PLAIN.drop_vars(kind).rename({kind: "odd"}).assign_coords(odd=np.arange(PLAIN.sizes[kind]))
+                record["odd"].attrs[attribute] = value
+                assert find_axis(record, kind) == "odd", (key, attribute, value)
+
+
+def remedied(data: xr.DataArray, error: InvalidOption) -> xr.DataArray:
+    """The data after the remedy, as printed."""
+    line = re.search(r"-> (\.\w+\(.*\)) leaves", str(error))
+    assert line, str(error)
+    return eval(f"data{line[1]}", {"data": data})
+
+
+def test_two_that_fit_equally_well_are_not_guessed_between():
+    both = PLAIN.rename(y="lat").isel(x=0, drop=True).expand_dims(latitude=LAT)
+    with pytest.raises(Ambiguous) as several:
+        find_axis(both, "y")
+    assert several.value.candidates == ["lat", "latitude"]
+    with pytest.raises(InvalidOption, match=r"\['lat', 'latitude'\]") as named:
+        find_dimension(both, "latitude")
+    assert find_dimension(remedied(both, named.value), "latitude") == "lat"
+    twice = PLAIN.assign_coords(p=("x", LON), q=("y", LAT)).drop_vars(["x", "y"]).rename(x="cells", y="others")
+    for name in ("p", "q"):
+        twice[name].attrs["standard_name"] = "longitude"
+    with pytest.raises(InvalidOption, match=r"\['cells', 'others'\]|\['p', 'q'\]") as marked:
+        find_coordinate(twice, "longitude")
+    assert find_coordinate(remedied(twice, marked.value), "longitude") == "p"
+
+
+def test_heights_are_rows_only_where_nothing_else_is():
+    layered = PLAIN.rename(y="lat", x="lon").expand_dims(height=[2.0, 10.0])
+    assert find_axis(layered, "y") == "lat"
+    assert find_axis(PLAIN.drop_vars(["y", "x"]).rename(y="height", x="width"), "y") == "height"
+    vertical = PLAIN.isel(y=0, drop=True).expand_dims(height=[2.0, 10.0])
+    vertical["height"].attrs = {"standard_name": "height", "units": "m", "positive": "up"}
+    assert find_axis(vertical, "y") is None
+
+
+def test_rows_of_a_map_are_no_latitudes():
+    turned = PLAIN.rename(y="rlat", x="rlon")
+    turned["rlat"].attrs = {"standard_name": "grid_latitude", "units": "degrees"}
+    metres = PLAIN.assign_coords(y=PLAIN.y.assign_attrs(units="m"))
+    far = PLAIN.assign_coords(y=PLAIN.y * 1000)
+    for record in (turned, metres, far, PLAIN.drop_vars("y")):
+        assert find_axis(record, "y") is not None
+        with pytest.raises(InvalidOption, match="rename it to 'lat', or set its standard_name"):
+            skill.area_weights(record)
+
+
+def test_places_of_events_are_no_axes_of_the_map():
+    images = xr.DataArray(np.zeros((2, 3, 4)), dims=("event", "y", "x"), coords={"event": ["R1", "R2"]})
+    images = images.assign_coords(corner=("event", [40.0, 41.0], {"units": "degrees_north"}))
+    assert find_dimension(images, "y") == "y"
+    assert find_dimension(images.assign_coords(y=("y", np.arange(3), {"axis": "Y"})), "y") == "y"
+
+
+def test_forecasts_as_cfgrib_opens_them():
+    """Starts are called ``time``, and only the valid times beside them say so."""
+    lead = FORECAST.lead.values
+    valid = np.array([[PLAIN.time.values[start + step] for step in lead] for start in range(2, 26)])
+    names = {"init": "time", "sample": "number", "lead": "step"}
+    ours = FORECAST.assign_coords(valid_time=(("init", "lead"), valid))
+    grib = ours.rename(names)
+    grib["time"].attrs["standard_name"] = grib["valid_time"].attrs["standard_name"] = "time"
+    assert (find_coordinate(grib, "init"), find_valid_time(grib)) == ("time", "valid_time")
+    for score in (skill.rmse, skill.crps, skill.nino34_correlation):
+        np.testing.assert_allclose(score(grib, PLAIN), score(FORECAST, PLAIN))
+    np.testing.assert_allclose(climatology.anomaly(grib, CYCLE), climatology.anomaly(FORECAST, CYCLE))
+    one = grib.isel(time=0)
+    assert (find_coordinate(one, "init"), find_valid_time(one)) == ("time", "valid_time")
+    np.testing.assert_allclose(skill.rmse(one, PLAIN), skill.rmse(FORECAST.isel(init=0), PLAIN))
+
+
+def test_starts_without_leads_are_a_record():
+    starts = PLAIN.rename(time="forecast_reference_time")
+    assert find_axis(starts, "time") == "forecast_reference_time"
+    assert find_axis(FORECAST, "time") is None
+    np.testing.assert_allclose(climatology.anomaly(starts), climatology.anomaly(PLAIN))
+
+
+def test_a_coordinate_beside_a_dimension_becomes_its_index():
+    record = PLAIN.drop_vars("time").rename(time="step").assign_coords(stamp=("step", PLAIN.time.values))
+    assert find_axis(record, "time") == "step"
+    assert axis_coordinate(record, "step", "time").identical(record.stamp)
+    assert with_index(record, "time").dims == ("stamp", "y", "x")
+    assert with_index(PLAIN, "time").identical(PLAIN)
+
+
+def test_other_rows_beside_the_dimensions_are_refused():
+    forecast = FORECAST.drop_vars("y").rename(y="row").assign_coords(lat=("row", LAT))
+    with pytest.raises(InvalidOption, match="mind the order of latitudes"):
+        skill.rmse(forecast, PLAIN.isel(y=slice(None, None, -1)))

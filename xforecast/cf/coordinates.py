@@ -38,7 +38,7 @@ __all__ = [
 Data = TypeVar("Data", xr.DataArray, xr.Dataset)
 Marks = Mapping[str, tuple[str, ...]]
 Name = Any
-"""Of a coordinate or dimension: any hashable, mostly a str, which is all that many a signature of xarray admits."""
+"""Name of a coordinate or dimension: any hashable, mostly a str, which is all that many signatures of xarray admit."""
 
 
 class Axis(NamedTuple):

@@ -23,7 +23,7 @@ __all__ = ["icar_enso", "icar_enso_windows", "window_indices"]
 DATA_FILE, LABEL_FILE = "CMIP_train.nc", "CMIP_label.nc"
 MONTHS, YEARS = 36, 3
 CHUNK = 120
-"""Months in a piece of a lazy run: 26 windows of it on the whole grid take some 15 MB."""
+"""Months in a piece of a lazy run: 26 windows of it on the full grid take some 15 MB."""
 WEST, EAST = 95.0, 330.0
 LATITUDES, LONGITUDES = np.arange(-55.0, 61.0, 5.0), np.arange(0.0, 360.0, 5.0)
 ATTRS = {
@@ -149,7 +149,7 @@ def _opened(file: Path, names: Iterable[str]) -> xr.Dataset:
     if found != {"year": rows, "month": MONTHS}:
         raise DataFileError(
             f"{file}: found {dict(ds.sizes)}, wanted year {rows} and month {MONTHS}\n"
-            "  -> is it the training file of the first round, whole?"
+            "  -> is it the training file of the first round, and complete?"
         )
     return ds[names].drop_vars(["year", "month"], errors="ignore").chunk({"year": 151, "month": -1})
 

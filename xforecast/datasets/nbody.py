@@ -327,7 +327,7 @@ def _stored(file: Path, *names: str) -> dict[str, np.ndarray]:
         with np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataFileError(f"{file}: cannot be read as .npz: {error}\n  -> is it there, and whole?") from error
+        raise DataFileError(f"{file}: cannot be read as .npz: {error}\n  -> is it there, and complete?") from error
     _check_names(arrays, names, str(file))
     return arrays
 

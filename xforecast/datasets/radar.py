@@ -212,7 +212,7 @@ def vil_from_vil_code(code: xr.DataArray) -> xr.DataArray:
     Parameters
     ----------
     code : xarray.DataArray
-        From 0 to 255, whole or not (a forecast), any dims.
+        Codes from 0 to 255, integers or, as in forecasts, numbers in between; any dims.
 
     Returns
     -------
@@ -310,7 +310,7 @@ def open_radar(
     variable : str, optional
         The variable's name, where several could be meant.
     a, b : float, optional
-        Of Z = a R**b, for reflectivity. Without them, the file's attributes ``zr_a`` and ``zr_b``, else
+        Constants of Z = a R**b, for reflectivity. Without them, the file's attributes ``zr_a`` and ``zr_b``, else
         those of Marshall and Palmer, 200 and 1.6.
     time : slice, optional
         Part of the record, chosen before the cadence is checked.
@@ -371,6 +371,8 @@ def open_radar(
 
 def _with_time(ds: xr.Dataset) -> xr.Dataset:
     """With the axis of dates, whatever the file calls it, under the name ``time``."""
+    if "time" in ds.dims and "time" in ds.coords and has_dates(ds["time"]):
+        return ds
     ds = with_index(ds, "time")
     dim = find_dimension(ds, "time")
     if dim in (None, "time") or not has_dates(ds[dim]):

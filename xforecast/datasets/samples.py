@@ -155,7 +155,7 @@ def sample(name: str) -> xr.Dataset:
 
 
 def _path(name: str, entry: Sample) -> Path:
-    """Of the file in the local folder, else in the cache after fetching it."""
+    """Where the file is: in the local folder, or in the cache after it was fetched."""
     assert entry.file is not None
     try:
         return data_file(entry.file, f"sample {name!r}", f"it comes from {entry.origin};")

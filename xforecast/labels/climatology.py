@@ -48,10 +48,9 @@ def monthly_climatology(data: Data, base_period: Period = None, *, base: Period 
     array([6., 7., 8.])
     """
     base_period = base if base_period is None else base_period
-    period = base_period if isinstance(base_period, slice) else slice(*(base_period or (None,)))
     dim = _time_dim(data)
     stamps = _dates(data, dim)
-    chosen = _within(stamps, period)
+    chosen = _within(stamps, base_period)
     months = stamps.dt.month.values[chosen]
     if len(found := np.unique(months)) < 12:
         first, last = (str(stamps[k].values)[:4] for k in (0, -1)) if stamps.size else ("", "")
@@ -59,7 +58,7 @@ def monthly_climatology(data: Data, base_period: Period = None, *, base: Period 
             "base_period",
             base_period,
             f"a period with all 12 calendar months; found months {found.tolist()}",
-            f"the data go from {first} to {last}: choose whole years of these, or open a longer record",
+            f"the data go from {first} to {last}: choose full years of these, or open a longer record",
         )
 
     def monthly_means(array: xr.DataArray) -> xr.DataArray:
@@ -146,12 +145,12 @@ def detrend(data: Data, degree: int = 1) -> Data:
     data : xarray.DataArray or xarray.Dataset
         With a time axis.
     degree : int, default 1
-        Of the polynomial, fitted by least squares; missing values are left out.
+        Degree of the polynomial, fitted by least squares; missing values are left out.
 
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        Like ``data``. It looks ahead: every value depends on the whole record.
+        Like ``data``. It looks ahead: every value depends on all of the record.
 
     Examples
     --------
@@ -200,11 +199,19 @@ def _dates(data: xr.DataArray | xr.Dataset, dim: Hashable) -> xr.DataArray:
     return data[dim] if along is None else along
 
 
-def _within(stamps: xr.DataArray, period: slice) -> np.ndarray | slice:
+def _within(stamps: xr.DataArray, period: Period) -> np.ndarray | slice:
     """Positions of the stamps that lie in a period, which may be stated in years, months or days."""
-    if period == slice(None):
-        return period
+    if period is None:
+        return slice(None)
+    remedy = 'base_period=("1991", "2020")'
+    if not isinstance(period, slice):
+        if isinstance(period, str) or len(period) != 2:
+            raise InvalidOption("base_period", period, "the first and the last year", remedy)
+        period = slice(*map(str, period))
     places = xr.DataArray(np.arange(stamps.size), dims="date", coords={"date": stamps.values})
-    chosen = np.sort(places.sortby("date").sel(date=period).values)
+    try:
+        chosen = np.sort(places.sortby("date").sel(date=period).values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidOption("base_period", period, "years or dates", remedy) from error
     contiguous = chosen.size > 0 and chosen[-1] - chosen[0] == chosen.size - 1
     return slice(int(chosen[0]), int(chosen[-1]) + 1) if contiguous else chosen

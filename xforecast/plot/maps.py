@@ -34,7 +34,7 @@ from xforecast.plot.style import (
 __all__ = ["animate", "maps"]
 
 WIDTH, WIDEST, BESIDE = 3.3, 10.5, 1.7
-"""Of one map, of a figure, and of the labels and the colour bar in it, in inches."""
+"""Widths in inches: of one map, of a figure at most, and of the labels and the colour bar in it."""
 FLAT = 0.4
 """Maps with a smaller ratio of height to width stand in two columns."""
 

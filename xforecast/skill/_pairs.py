@@ -97,7 +97,7 @@ def pair(forecast: Any, observed: Any) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def _same_places(forecast: xr.DataArray, observed: xr.DataArray) -> None:
-    """Refuse other rows or columns where coordinates beside the dimensions tell, which xarray does not compare."""
+    """Refuse other rows or columns where coordinates beside the dimensions show them; xarray compares none of these."""
     for kind in ("y", "x"):
         dim = find_dimension(forecast, kind)
         if dim is None or dim not in observed.dims or (dim in forecast.coords and dim in observed.coords):

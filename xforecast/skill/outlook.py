@@ -29,7 +29,7 @@ def enso_outlook(
     r"""Outlook of El Nino, neutral conditions and La Nina by season.
 
     With `error`, each of the M samples :math:`x_s` is dressed with a Gaussian kernel of the variance that
-    the samples lack, so that the whole has the error that past forecasts had:
+    the samples lack, so that all together have the error that past forecasts had:
 
     .. math:: P(\text{El Nino}) = \frac1M \sum_s \Phi\!\left(\frac{x_s - \theta}{\sigma}\right),
               \qquad \sigma^2 = \max(e^2 - s^2, 0)

@@ -110,7 +110,7 @@ def bootstrap(
     confidence : float
         Part of the resamples within the interval.
     seed : int
-        Of the random choice of blocks.
+        Seed of the random choice of blocks.
     **options
         For `metric`.
 

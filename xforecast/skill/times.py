@@ -83,15 +83,15 @@ def match_times(
     place = places(forecast, observed[time])
     if keep != "all":
         place = place.where(_comparable(forecast, place, keep), ABSENT)
-    return take(_cells_of(observed, forecast), place)
+    return take(_cells_of(observed, forecast, time), place)
 
 
-def _cells_of(observed: T, forecast: xr.DataArray | xr.Dataset) -> T:
+def _cells_of(observed: T, forecast: xr.DataArray | xr.Dataset, time: Hashable) -> T:
     """The cells of the forecast, where the observations have those and more."""
     larger = {
         dim: forecast[dim].values
         for dim in forecast.dims
-        if dim in observed.dims and dim in observed.indexes and dim in forecast.indexes
+        if dim != time and dim in observed.dims and dim in observed.indexes and dim in forecast.indexes
         and observed.sizes[dim] > forecast.sizes[dim] and forecast.indexes[dim].isin(observed.indexes[dim]).all()
     }  # fmt: skip
     return observed.sel(larger) if larger else observed
@@ -138,7 +138,8 @@ def take(observed: T, place: xr.DataArray) -> T:
 def pick(values: T, dim: Hashable, place: xr.DataArray) -> T:
     """Values at the positions `place` along `dim`, which its dimensions replace.
 
-    Of dask, one column at a time: by one-dimensional positions it takes in a task a chunk, else in a task a point.
+    Dask arrays are taken one column at a time: with one-dimensional positions dask makes a task for each chunk, with
+    others a task for each point.
     """
     bare = values.drop_vars([name for name, c in values.coords.items() if dim in c.dims])
     if place.ndim < 2 or not values.chunks:
