@@ -330,5 +330,5 @@ def test_options_that_cannot_work_are_told(options):
 def test_windows_longer_than_the_event_are_told():
     with pytest.raises(InvalidOption, match="at most 49 frames"):
         sevir_sequences(sevir(TINY, "test"), history=30, horizon=20)
-    with pytest.raises(InvalidOption, match="such as 'A001'"):
+    with pytest.raises(InvalidOption, match="'A001'"):
         sevir_event(sevir(TINY, "test"), "S1")

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 from synthetic import cycle_values, sst_dataset
+from xforecast.climatology import anomaly, climatology, detrend
 from xforecast.errors import InvalidOption
-from xforecast.labels.climatology import anomaly, climatology, detrend
 
 
 @pytest.fixture

@@ -250,6 +250,7 @@ def test_without_cartopy_or_its_shapes_there_are_maps_all_the_same(monkeypatch, 
 
 def test_wrong_input_is_told():
     fc = monthly()
+    elsewhere = record(fc).drop_vars("lat").rename(lat="site")
     for wrong, words in (
         ({"forecast": fc.isel(lead=0)}, "lead dimension"),
         ({"forecast": xr.concat([fc, fc], "init")}, r"forecast.isel\(init=0\)"),
@@ -262,7 +263,7 @@ def test_wrong_input_is_told():
         ({"forecast": fc, "variable": "t2m"}, "one variable already"),
         ({"forecast": fc.values}, "xarray"),
         ({"forecast": fc, "samples": -1}, "0 or more"),
-        ({"forecast": fc, "observed": record(fc).rename(lat="north")}, "observed: .*wanted time, lat, lon"),
+        ({"forecast": fc, "observed": elsewhere}, "observed: .*wanted time, lat, lon"),
     ):
         with pytest.raises(InvalidOption, match=words):
             plot.maps(**wrong)

@@ -20,7 +20,7 @@ import xarray as xr
 
 from xforecast.benchmark.table import Table
 from xforecast.benchmark.tasks import TASKS, Experiment
-from xforecast.cf.variables import find_axis
+from xforecast.cf import find_axis
 from xforecast.errors import InvalidOption, MissingExtra, XForecastError, XForecastWarning, require
 from xforecast.forecaster import CONFIG_FILE, Forecaster, load, pick_device
 from xforecast.labels import time_axis

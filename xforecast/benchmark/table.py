@@ -13,7 +13,7 @@ import xarray as xr
 
 from xforecast import plot
 from xforecast.benchmark.tasks import TASKS
-from xforecast.plot.style import pyplot
+from xforecast.plot import pyplot
 from xforecast.training.recipes.markdown import markdown_table
 
 __all__ = ["Table"]

@@ -11,8 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xforecast import datasets, skill
-from xforecast.cf.files import open_data
-from xforecast.cf.variables import find_axis
+from xforecast.cf import find_axis, open_data
 from xforecast.errors import DataFileError, InvalidOption
 from xforecast.models import Config, presets
 

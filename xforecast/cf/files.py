@@ -1,4 +1,4 @@
-"""Open and write Datasets by file name: NetCDF or Zarr, whole or not at all."""
+"""Open and write Datasets by file name: NetCDF or Zarr, and never half a file."""
 
 from __future__ import annotations
 
@@ -52,20 +52,26 @@ def open_data(path: str | os.PathLike, *, chunks: dict | None = None) -> xr.Data
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise DataFileError(
-            f"{path} cannot be read: {first}\n  -> is it whole, and NetCDF or Zarr? Compare its size with the original"
+            f"{path} cannot be read: {first}\n"
+            "  -> is it complete, and NetCDF or Zarr? Compare its size with the original"
         ) from error
 
 
 def check_name(path: str | os.PathLike) -> Path:
-    """The path, if `write` can write there; better asked before a long computation than after."""
+    """The path, if `write` can write there: ask before a long computation, not after."""
     path = Path(path)
     if not _is_zarr(path) and (path.suffix not in NETCDF or path.is_dir()):
-        raise InvalidOption("path", str(path), "the name of a file that ends in .nc, or of a folder in .zarr")
+        raise InvalidOption(
+            "path",
+            str(path),
+            "the name of a file that ends in .nc, or of a folder in .zarr",
+            f"{path.stem or 'forecast'}.nc",
+        )
     return path
 
 
 def write(ds: xr.Dataset, path: str | os.PathLike) -> Path:
-    """Write a Dataset as NetCDF or Zarr, by file name; what was there is replaced when the new one is whole.
+    """Write a Dataset as NetCDF or Zarr, by file name; what was there is replaced when the new file is complete.
 
     Parameters
     ----------
@@ -84,7 +90,7 @@ def write(ds: xr.Dataset, path: str | os.PathLike) -> Path:
     try:
         return _replaced(ds, path, zarr)
     except OSError as error:
-        raise DataFileError(f"{path} cannot be written: {error}\n  -> another folder, or more room") from error
+        raise DataFileError(f"{path} cannot be written: {error}\n  -> choose another folder, or make room") from error
 
 
 def _replaced(ds: xr.Dataset, path: Path, zarr: bool) -> Path:

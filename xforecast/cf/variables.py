@@ -1,40 +1,16 @@
-"""Find variables and axes in a Dataset: by CF attributes first, then by usual names."""
+"""Find variables in a Dataset: by CF attributes first, then by usual names."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 
 import xarray as xr
 
+from xforecast.cf.coordinates import Ambiguous
+from xforecast.errors import InvalidOption
 from xforecast.spec import Variable
 
-__all__ = ["find_axis", "find_variable", "is_anomaly", "wants_anomaly"]
-
-AXES: dict[str, dict[str, tuple[str, ...]]] = {
-    # what cf-xarray calls it, standard names, usual names in files
-    "time": {
-        "keys": ("T", "time"),
-        "standard_names": ("time",),
-        "names": ("time", "t", "date", "dates", "datetime", "month", "valid_time"),
-    },
-    "y": {
-        "keys": ("Y", "latitude"),
-        "standard_names": ("latitude", "projection_y_coordinate", "grid_latitude"),
-        "names": ("lat", "latitude", "y", "yc", "rlat", "nav_lat", "northing", "lats", "ylat"),
-    },
-    "x": {
-        "keys": ("X", "longitude"),
-        "standard_names": ("longitude", "projection_x_coordinate", "grid_longitude"),
-        "names": ("lon", "longitude", "x", "xc", "rlon", "nav_lon", "easting", "lons", "xlon"),
-    },
-}
-
-
-class Ambiguous(Exception):  # noqa: N818 - never leaves the label layer
-    """Several candidates match."""
-
-    def __init__(self, candidates: Iterable[Hashable]):
-        self.candidates = sorted(str(candidate) for candidate in candidates)
+__all__ = ["find_variable", "is_anomaly", "only_variable", "wants_anomaly"]
 
 
 def find_variable(ds: xr.Dataset, wanted: Variable) -> str | None:
@@ -60,25 +36,30 @@ def find_variable(ds: xr.Dataset, wanted: Variable) -> str | None:
     return None
 
 
-def find_axis(da: xr.DataArray, axis: str) -> Hashable | None:
-    """The dimension of ``da`` that is its ``"time"``, ``"y"`` or ``"x"`` axis, or None.
-
-    Raises `Ambiguous` when several match.
-    """
-    facts = AXES[axis]
-    criteria = (
-        lambda: _dims_of(da, _by_standard_name(da, facts["standard_names"])),
-        lambda: _dims_of(da, _by_cf(da, facts["keys"])),
-        lambda: {dim for dim in da.dims if axis == "time" and _is_time(da, dim)},
-        lambda: {dim for dim in da.dims if str(dim).lower() in facts["names"]},
-    )
-    for candidates in criteria:
-        found = candidates()
-        if len(found) > 1:
-            raise Ambiguous(found)
-        if found:
-            return found.pop()
-    return None
+def only_variable(
+    data: xr.Dataset | xr.DataArray, standard_names: Iterable[str] = (), names: Iterable[str] = ()
+) -> xr.DataArray:
+    """The array itself, or the one variable of a Dataset that has such a standard name or name, or is the only one."""
+    if isinstance(data, xr.DataArray):
+        return data
+    if not isinstance(data, xr.Dataset):
+        raise InvalidOption(
+            "data",
+            type(data).__name__,
+            "an xarray Dataset or DataArray",
+            "xarray.DataArray(array, dims=..., coords=...)",
+        )
+    wanted = set(standard_names)
+    found = [name for name, v in data.data_vars.items() if v.attrs.get("standard_name") in wanted]
+    found = found or [name for name in names if name in data.data_vars] or list(data.data_vars)
+    if len(found) != 1:
+        raise InvalidOption(
+            "variable",
+            sorted(map(str, found)),
+            f"one variable with standard_name {' or '.join(map(repr, sorted(wanted)))}" if wanted else "one variable",
+            f"pass the variable itself, such as ds[{str(found[0])!r}]" if found else "open a file with a variable",
+        )
+    return data[found[0]]
 
 
 def is_anomaly(da: xr.DataArray, name: str) -> bool:
@@ -99,28 +80,3 @@ def _anomalous(standard_name: str, name: str, long_name: str) -> bool:
     if standard_name.endswith("_anomaly") or "anom" in f"{name} {long_name}".lower():
         return True
     return not standard_name and name.lower() in {"ssta", "sst_a"}
-
-
-def _by_standard_name(da: xr.DataArray, wanted: tuple[str, ...]) -> set:
-    return {name for name, coord in da.coords.items() if coord.attrs.get("standard_name") in wanted}
-
-
-def _by_cf(da: xr.DataArray, keys: tuple[str, ...]) -> set:
-    import cf_xarray  # noqa: F401 - registers .cf
-
-    found = {**da.cf.axes, **da.cf.coordinates}
-    return {name for key in keys for name in found.get(key, ())}
-
-
-def _dims_of(da: xr.DataArray, names: set) -> set:
-    """Those of the named coordinates that are one-dimensional, as dimensions of ``da``."""
-    return {da[name].dims[0] for name in names if da[name].ndim == 1 and da[name].dims[0] in da.dims}
-
-
-def _is_time(da: xr.DataArray, dim) -> bool:
-    if dim not in da.coords:
-        return False
-    coord = da[dim]
-    if coord.dtype.kind == "M":
-        return True
-    return coord.dtype == object and coord.size > 0 and hasattr(coord.values[0], "calendar")

@@ -8,11 +8,10 @@ from pathlib import Path
 import xarray as xr
 
 from xforecast import climatology, datasets, plot, skill
-from xforecast.cf.files import open_data, write
-from xforecast.cf.variables import find_axis, find_variable
+from xforecast.cf import find_axis, find_variable, open_data, write
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster, forecast, load
-from xforecast.plot.style import date_words, pyplot
+from xforecast.plot import date_words, pyplot
 
 __all__ = ["enso", "outlook_table"]
 

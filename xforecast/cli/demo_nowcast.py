@@ -10,13 +10,11 @@ import pandas as pd
 import xarray as xr
 
 from xforecast import datasets, plot
-from xforecast.cf.files import write
-from xforecast.cf.units import conversion
-from xforecast.cf.variables import find_axis, find_variable
-from xforecast.datasets.radar import middle_cells
+from xforecast.cf import conversion, find_axis, find_variable, write
+from xforecast.datasets import middle_cells
 from xforecast.errors import CheckpointError, DataFileError, UnknownForecaster
 from xforecast.forecaster import Forecaster, forecast, load
-from xforecast.plot.style import pyplot
+from xforecast.plot import pyplot
 from xforecast.spec import DataSpec
 
 __all__ = ["nowcast", "nowcast_table"]

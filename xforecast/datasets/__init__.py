@@ -5,6 +5,7 @@ from xforecast.datasets.icar_enso import icar_enso, icar_enso_windows, window_in
 from xforecast.datasets.nbody import NBody, nbody_accelerations, nbody_mnist, nbody_trajectory
 from xforecast.datasets.radar import (
     average_pixels,
+    middle_cells,
     open_radar,
     rain_rate_from_amount,
     rain_rate_from_reflectivity,
@@ -27,6 +28,7 @@ __all__ = [
     "icar_enso",
     "icar_enso_windows",
     "list_samples",
+    "middle_cells",
     "nbody_accelerations",
     "nbody_mnist",
     "nbody_trajectory",
@@ -44,3 +46,9 @@ __all__ = [
     "vil_from_vil_code",
     "window_indices",
 ]
+
+_FOR_OTHER_PARTS = {"middle_cells"}
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__} - _FOR_OTHER_PARTS)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.files import open_data
+from xforecast.cf import open_data
 from xforecast.errors import DataFileError, InvalidOption
 
 __all__ = ["icar_enso", "icar_enso_windows", "window_indices"]
@@ -23,7 +23,7 @@ __all__ = ["icar_enso", "icar_enso_windows", "window_indices"]
 DATA_FILE, LABEL_FILE = "CMIP_train.nc", "CMIP_label.nc"
 MONTHS, YEARS = 36, 3
 CHUNK = 120
-"""Months in a piece of a lazy run: 26 windows of it on the whole grid take some 15 MB."""
+"""Months in a piece of a lazy run: 26 windows of it on the full grid take some 15 MB."""
 WEST, EAST = 95.0, 330.0
 LATITUDES, LONGITUDES = np.arange(-55.0, 61.0, 5.0), np.arange(0.0, 360.0, 5.0)
 ATTRS = {
@@ -109,7 +109,9 @@ def icar_enso(
       -> check the path
     """
     if split not in SPLITS:
-        raise InvalidOption("split", split, f"one of {[name for name in SPLITS if name]} or None")
+        raise InvalidOption(
+            "split", split, f"one of {[name for name in SPLITS if name]} or None", "split=None gives all models"
+        )
     fields = _opened(Path(folder) / DATA_FILE, variables)
     labels = _opened(Path(folder) / LABEL_FILE, ["nino"])
     fields = _on_nodes(fields, Path(folder) / DATA_FILE)
@@ -139,12 +141,15 @@ def _opened(file: Path, names: Iterable[str]) -> xr.Dataset:
     rows = RUNS[-1].first + RUNS[-1].years
     names = list(names)
     if missing := [name for name in names if name not in ds.data_vars]:
-        raise DataFileError(f"{file}: found variables {sorted(map(str, ds.data_vars))}, wanted also {missing}")
+        raise DataFileError(
+            f"{file}: found variables {sorted(map(str, ds.data_vars))}, wanted also {missing}\n"
+            "  -> is it the training file of the first round?"
+        )
     found = {dim: ds.sizes.get(dim) for dim in ("year", "month")}
     if found != {"year": rows, "month": MONTHS}:
         raise DataFileError(
             f"{file}: found {dict(ds.sizes)}, wanted year {rows} and month {MONTHS}\n"
-            "  -> is it the training file of the first round, whole?"
+            "  -> is it the training file of the first round, and complete?"
         )
     return ds[names].drop_vars(["year", "month"], errors="ignore").chunk({"year": 151, "month": -1})
 
@@ -156,10 +161,15 @@ def _on_nodes(ds: xr.Dataset, file: Path) -> xr.Dataset:
         ("lon", LONGITUDES, {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}),
     ):
         if name not in ds.dims:
-            raise DataFileError(f"{file}: found dimensions {list(ds.dims)}, wanted {name}")
+            raise DataFileError(
+                f"{file}: found dimensions {list(ds.dims)}, wanted {name}\n  -> is it the file as published?"
+            )
         if name not in ds.coords:
             if ds.sizes[name] != nodes.size:
-                raise DataFileError(f"{file}: found {ds.sizes[name]} {name} without coordinates, wanted {nodes.size}")
+                raise DataFileError(
+                    f"{file}: found {ds.sizes[name]} {name} without coordinates, wanted {nodes.size}\n"
+                    "  -> is it the file as published?"
+                )
             ds = ds.assign_coords({name: nodes})
         ds = ds.assign_coords({name: (name, ds[name].values.astype(float), attrs)})
     return ds
@@ -200,7 +210,12 @@ def window_indices(months: int, history: int = 12, horizon: int = 14, *, gap: in
            [2, 3, 4, 5]])
     """
     if min(history, horizon, gap, step) < 1:
-        raise InvalidOption("history, horizon, gap, step", (history, horizon, gap, step), "1 or more each")
+        raise InvalidOption(
+            "history, horizon, gap, step",
+            (history, horizon, gap, step),
+            "1 or more each",
+            "history=12, horizon=14, gap=1, step=1, as published",
+        )
     offsets = step * np.arange(history + horizon)
     starts = np.arange(0, max(months - offsets[-1], 0), gap)
     return starts[:, None] + offsets
@@ -243,7 +258,7 @@ def icar_enso_windows(ds: xr.Dataset, history: int = 12, horizon: int = 14, gap:
     ((8, 26, 1, 1), (8, 12))
     """
     if horizon < 3:
-        raise InvalidOption("horizon", horizon, "3 months or more, for a season")
+        raise InvalidOption("horizon", horizon, "3 months or more, for a season", "horizon=14, as published")
     length = history + horizon
     parts = []
     for row, months in enumerate(ds["months"].values):
@@ -253,7 +268,12 @@ def icar_enso_windows(ds: xr.Dataset, history: int = 12, horizon: int = 14, gap:
             parts.append(_windows_of(run, starts, history, length))
     if not parts:
         longest = int(ds["months"].max())
-        raise InvalidOption("history, horizon", (history, horizon), f"at most {longest} months together")
+        raise InvalidOption(
+            "history, horizon",
+            (history, horizon),
+            f"at most {longest} months together",
+            "shorter windows, or longer runs",
+        )
     windows = xr.concat(parts, "sequence", coords="different", compat="equals")
     windows = windows.assign_coords(
         time=("time", np.arange(1 - history, horizon + 1), {

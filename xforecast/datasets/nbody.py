@@ -78,10 +78,12 @@ class NBody:
 
     def __post_init__(self):
         if self.law not in POWERS:
-            raise InvalidOption("law", self.law, f"one of {sorted(POWERS)}")
+            raise InvalidOption("law", self.law, f"one of {sorted(POWERS)}", 'law="r0", as published')
         for name in ("digits", "frames", "size", "simulation_size", "substeps"):
             if getattr(self, name) < 1:
-                raise InvalidOption(name, getattr(self, name), "1 or more")
+                raise InvalidOption(
+                    name, getattr(self, name), "1 or more", "leave it out: the defaults are those of the published set"
+                )
 
 
 # ------------------------------------------------------------------ motion
@@ -292,7 +294,7 @@ def nbody_mnist(
         origin = "published draws"
     count = len(chosen[0])
     if count < 1:
-        raise InvalidOption("sequences", sequences, "1 or more")
+        raise InvalidOption("sequences", sequences, "1 or more", "sequences=1000")
     pictures = da.from_array(digits, chunks=digits.shape)
     blocks = [da.from_array(draw, chunks=(1, *draw.shape[1:])) for draw in chosen]
     frames = da.blockwise(
@@ -325,7 +327,7 @@ def _stored(file: Path, *names: str) -> dict[str, np.ndarray]:
         with np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataFileError(f"{file}: cannot be read as .npz: {error}\n  -> is it there, and whole?") from error
+        raise DataFileError(f"{file}: cannot be read as .npz: {error}\n  -> is it there, and complete?") from error
     _check_names(arrays, names, str(file))
     return arrays
 
@@ -341,7 +343,9 @@ def _digits(digits: np.ndarray | None) -> np.ndarray:
         digits = _stored(file, "images")["images"]
     digits = np.asarray(digits)
     if digits.ndim != 3 or not len(digits):
-        raise InvalidOption("digits", digits.shape, "an array of shape (n, height, width)")
+        raise InvalidOption(
+            "digits", digits.shape, "an array of shape (n, height, width)", "digits=images[None] for a single picture"
+        )
     return digits
 
 
@@ -374,5 +378,10 @@ def _published(draws, digits: int, world: NBody, sequences: int | None) -> list[
             "  -> pass digits= of the set that the draws refer to (MNIST's training digits)"
         )
     if chosen[0].shape[1] != world.digits:
-        raise InvalidOption("world.digits", world.digits, f"{chosen[0].shape[1]}, as in the draws")
+        raise InvalidOption(
+            "world.digits",
+            world.digits,
+            f"{chosen[0].shape[1]}, as in the draws",
+            f"world=NBody(digits={chosen[0].shape[1]})",
+        )
     return chosen

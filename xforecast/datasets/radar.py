@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xforecast.cf import units
-from xforecast.cf.files import open_data
-from xforecast.cf.variables import find_axis
+from xforecast.cf import dimension, find_dimension, has_dates, open_data, units, with_index
 from xforecast.errors import DataFileError, InvalidOption
 from xforecast.spec import TimeStep, seconds_between
 
@@ -150,7 +148,7 @@ def rain_rate_from_amount(amount: xr.DataArray, time_step: str | TimeStep) -> xr
     """
     seconds = TimeStep.parse(time_step).seconds
     if not seconds:
-        raise InvalidOption("time_step", str(time_step), "a fixed length, such as '5 minutes'")
+        raise InvalidOption("time_step", str(time_step), "a fixed length", "time_step='5 minutes', as long as they are")
     return _labelled(_in_units(amount, "mm") * (3600 / seconds), amount, RAIN_RATE, "rain_rate")
 
 
@@ -178,16 +176,19 @@ def average_pixels(rain_rate: xr.DataArray, factor: int) -> xr.DataArray:
     ({'time': 1, 'y': 4, 'x': 3}, array([1000., 3000., 5000.]))
     """
     if isinstance(factor, bool) or not isinstance(factor, int | np.integer) or factor < 1:
-        raise InvalidOption("factor", factor, "a whole number, 1 or more")
+        raise InvalidOption("factor", factor, "a whole number, 1 or more", "factor=2 averages 2 x 2 pixels")
     if not isinstance(rain_rate, xr.DataArray):
-        found, remedy = type(rain_rate).__name__, "average_pixels(ds.rain_rate, 2).to_dataset()"
-        raise InvalidOption("rain_rate", found, "a DataArray", remedy)
-    space = [find_axis(rain_rate, axis) for axis in ("y", "x")]
-    if None in space or min(rain_rate.sizes[dim] for dim in space) < factor:
-        raise InvalidOption("rain_rate", dict(rain_rate.sizes), f"two axes of a map, of {factor} pixels or more")
+        name = next(map(str, getattr(rain_rate, "data_vars", ())), "rain_rate")
+        remedy = f"average_pixels(ds[{name!r}], {factor}).to_dataset()"
+        raise InvalidOption("rain_rate", type(rain_rate).__name__, "a DataArray", remedy)
+    space = [dimension(rain_rate, axis) for axis in ("y", "x")]
+    smallest = min(rain_rate.sizes[dim] for dim in space)
+    if smallest < factor:
+        remedy = f"factor={max(smallest, 1)} or less"
+        raise InvalidOption("rain_rate", dict(rain_rate.sizes), f"a map of {factor} pixels or more each way", remedy)
     squares = rain_rate.coarsen(dict.fromkeys(space, factor), boundary="trim")
     means = squares.mean(keep_attrs=True).where(squares.count() == factor**2)
-    kept = {dim: means[dim].assign_attrs(rain_rate[dim].attrs) for dim in space if dim in rain_rate.coords}
+    kept = {name: means[name].assign_attrs(coord.attrs) for name, coord in rain_rate.coords.items()}
     return means.assign_coords(kept).assign_attrs(rain_rate.attrs).rename(rain_rate.name)
 
 
@@ -211,7 +212,7 @@ def vil_from_vil_code(code: xr.DataArray) -> xr.DataArray:
     Parameters
     ----------
     code : xarray.DataArray
-        From 0 to 255, whole or not (a forecast), any dims.
+        Codes from 0 to 255, integers or, as in forecasts, numbers in between; any dims.
 
     Returns
     -------
@@ -266,13 +267,14 @@ def vil_code_from_vil(vil: xr.DataArray) -> xr.DataArray:
 
 def _check_constants(a: float, b: float) -> None:
     if not (a > 0 and b > 0):
-        raise InvalidOption("Z = a R**b", (a, b), "positive constants a and b, such as 200 and 1.6")
+        raise InvalidOption("Z = a R**b", (a, b), "positive constants", "a=200, b=1.6 are those of Marshall and Palmer")
 
 
 def _in_units(da: xr.DataArray, wanted: str) -> xr.DataArray:
     found = str(da.attrs.get("units", wanted))
     if not units.compatible(found, wanted):
-        raise InvalidOption(f"units of {da.name!r}", found, f"a unit that converts to {wanted}")
+        remedy = f".assign_attrs(units={wanted!r}) if that is what they are, else take another function of datasets"
+        raise InvalidOption(f"units of {da.name!r}", found, f"a unit that converts to {wanted}", remedy)
     return units.conversion(found, wanted)(_floating(da))
 
 
@@ -308,7 +310,7 @@ def open_radar(
     variable : str, optional
         The variable's name, where several could be meant.
     a, b : float, optional
-        Of Z = a R**b, for reflectivity. Without them, the file's attributes ``zr_a`` and ``zr_b``, else
+        Constants of Z = a R**b, for reflectivity. Without them, the file's attributes ``zr_a`` and ``zr_b``, else
         those of Marshall and Palmer, 200 and 1.6.
     time : slice, optional
         Part of the record, chosen before the cadence is checked.
@@ -341,7 +343,7 @@ def open_radar(
     """
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     if not paths:
-        raise InvalidOption("path", paths, "at least one file")
+        raise InvalidOption("path", paths, "at least one file", "check the pattern by which the files were listed")
     source = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     opened = [_with_time(open_data(Path(one), chunks={})) for one in paths]
     names = {_find(ds, variable, str(one)) for ds, one in zip(opened, paths, strict=True)}
@@ -369,8 +371,13 @@ def open_radar(
 
 def _with_time(ds: xr.Dataset) -> xr.Dataset:
     """With the axis of dates, whatever the file calls it, under the name ``time``."""
-    dates = [name for name in ds.dims if name in ds.coords and ds[name].dtype.kind == "M"]
-    return ds if "time" in ds.dims or len(dates) != 1 else ds.rename({dates[0]: "time"})
+    if "time" in ds.dims and "time" in ds.coords and has_dates(ds["time"]):
+        return ds
+    ds = with_index(ds, "time")
+    dim = find_dimension(ds, "time")
+    if dim in (None, "time") or not has_dates(ds[dim]):
+        return ds
+    return ds.drop_vars("time", errors="ignore").rename({dim: "time"})
 
 
 def _find(ds: xr.Dataset, variable: str | None, source: str) -> tuple[str, str]:
@@ -419,10 +426,10 @@ def _even_step(times: np.ndarray, source: str) -> TimeStep:
 
 def _in_metres(ds: xr.Dataset) -> xr.Dataset:
     """With map coordinates in metres; degrees stay degrees."""
-    for name, coordinate in ds.coords.items():
-        found = str(coordinate.attrs.get("units", ""))
-        projected = str(coordinate.attrs.get("standard_name", "")).startswith("projection_")
-        if coordinate.ndim == 1 and found != "m" and projected and units.compatible(found, "m"):
+    for name in [find_dimension(ds, axis) for axis in ("y", "x")]:
+        coordinate = ds.coords.get(name)
+        found = "" if coordinate is None else str(coordinate.attrs.get("units", ""))
+        if coordinate is not None and found not in ("", "m") and units.compatible(found, "m"):
             metres = units.conversion(found, "m")(coordinate.astype(float))
             ds = ds.assign_coords({name: metres.assign_attrs({**coordinate.attrs, "units": "m"})})
     return ds

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from xforecast.cf.files import open_data
+from xforecast.cf import open_data
 from xforecast.datasets.folder import data_file
 from xforecast.datasets.hadisst import hadisst
 from xforecast.datasets.radar import open_radar
@@ -144,7 +144,9 @@ def sample(name: str) -> xr.Dataset:
     13
     """
     if name not in SAMPLES:
-        raise InvalidOption("name", name, f"one of {list(SAMPLES)}")
+        raise InvalidOption(
+            "name", name, f"one of {list(SAMPLES)}", "xforecast.datasets.list_samples() says what each of them is"
+        )
     entry = SAMPLES[name]
     if entry.file is None:
         return entry.reader()
@@ -153,7 +155,7 @@ def sample(name: str) -> xr.Dataset:
 
 
 def _path(name: str, entry: Sample) -> Path:
-    """Of the file in the local folder, else in the cache after fetching it."""
+    """Where the file is: in the local folder, or in the cache after it was fetched."""
     assert entry.file is not None
     try:
         return data_file(entry.file, f"sample {name!r}", f"it comes from {entry.origin};")

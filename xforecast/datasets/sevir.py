@@ -145,18 +145,18 @@ def sevir_lr(
         Folder with SEVIR's ``CATALOG.csv`` and the reduced files under ``data/``. `downsample` makes the
         same from `sevir`.
     split, start, end, order, missing_files, decode
-        As of `sevir`. The test split is that of PreDiff; its training and validation data were drawn at
+        The same as in `sevir`. The test split is that of PreDiff; its training and validation data were drawn at
         random from overlapping windows, while here they are apart in time.
 
     Returns
     -------
     xarray.Dataset
-        As of `sevir`: ``vil`` over (event, time, y, x) with 25 frames every 10 minutes, 128 x 128 cells.
+        Like that of `sevir`: ``vil`` over (event, time, y, x) with 25 frames every 10 minutes, 128 x 128 cells.
 
     Raises
     ------
     DataFileError
-        As of `sevir`.
+        The same as in `sevir`.
 
     Notes
     -----
@@ -254,7 +254,10 @@ def _layout(h5py, chosen: Events, name: str) -> tuple[int, int, int, np.dtype]:
                 )
             found.add((*images.shape[1:], images.dtype))
     if len(found) != 1:
-        raise DataFileError(f"{chosen.catalogue}: found {name} images of {len(found)} shapes, wanted one")
+        raise DataFileError(
+            f"{chosen.catalogue}: found {name} images of {len(found)} shapes, wanted one\n"
+            "  -> fetch the files of one version"
+        )
     return found.pop()
 
 
@@ -270,7 +273,7 @@ class _opened:  # noqa: N801 - a context manager
         except OSError as error:
             raise DataFileError(
                 f"{self.path}: cannot be read as HDF5: {str(error).splitlines()[0]}\n"
-                "  -> is it whole? Compare its size with the original and fetch it again"
+                "  -> is it complete? Compare its size with the original and fetch it again"
             ) from error
         images = self.file.get(self.name)
         if images is None or images.ndim != 4:

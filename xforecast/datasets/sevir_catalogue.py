@@ -61,11 +61,16 @@ def events(
 ) -> Events:
     """Filter the catalogue as published: dates, missing data, types, doubled ids; then sort by id."""
     if split is not None and split not in SPLITS:
-        raise InvalidOption("split", split, f"one of {list(SPLITS)} or None")
+        raise InvalidOption("split", split, f"one of {list(SPLITS)} or None", "split=None gives all events")
     if order not in ("sorted", "training"):
-        raise InvalidOption("order", order, "'sorted' or 'training'")
+        raise InvalidOption("order", order, "'sorted' or 'training'", "order='sorted'")
     if missing_files not in ("raise", "skip"):
-        raise InvalidOption("missing_files", missing_files, "'raise' or 'skip'")
+        raise InvalidOption(
+            "missing_files",
+            missing_files,
+            "'raise' or 'skip'",
+            "missing_files='skip' leaves out events whose file is not there",
+        )
     catalogue = root / "CATALOG.csv"
     rows = _rows(catalogue)
     for low, high in (SPLITS.get(split or "", (None, None)), (start, end)):

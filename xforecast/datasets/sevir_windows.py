@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xforecast.cf import dimension, find_dimension
 from xforecast.datasets.sevir_catalogue import project
 from xforecast.errors import InvalidOption
 
@@ -46,7 +47,8 @@ def sevir_event(ds: xr.Dataset, event: str) -> xr.Dataset:
     (('time', 'y', 'x'), '2019-06-02T10:00')
     """
     if event not in ds["event"].values:
-        raise InvalidOption("event", event, f"one of the {ds.sizes['event']} events, such as '{ds['event'].values[0]}'")
+        first = str(ds["event"].values[0])
+        raise InvalidOption("event", event, f"one of the {ds.sizes['event']} events", f"sevir_event(ds, {first!r})")
     one = ds.sel(event=event)
     stamps = one["valid_time"].variable
     one = one.drop_vars(["valid_time", "event_time"], errors="ignore").assign_coords(time=("time", stamps.values, {
@@ -102,7 +104,8 @@ def sevir_sequences(ds: xr.Dataset, history: int = 13, horizon: int = 12, stride
     length, frames = history + horizon, ds.sizes["time"]
     if min(history, horizon, stride) < 1 or length > frames:
         wanted = f"positive numbers, history and horizon together at most {frames} frames"
-        raise InvalidOption("history, horizon, stride", (history, horizon, stride), wanted)
+        remedy = "history=13, horizon=12, stride=12 for SEVIR; history=7, horizon=6, stride=6 for SEVIR-LR"
+        raise InvalidOption("history, horizon, stride", (history, horizon, stride), wanted, remedy)
     starts = np.arange(0, frames - length + 1, stride)
     step = ds["time"].values[1] - ds["time"].values[0]
     parts = []
@@ -125,7 +128,7 @@ def downsample(ds: xr.Dataset, time: int = 2, space: int = 3, method: str = "max
     Parameters
     ----------
     ds : xarray.Dataset
-        From `sevir`, or any with dims (time, y, x).
+        From `sevir`, or any with a time axis and two axes of a map.
     time : int
         Every how many frames one is kept, the first among them.
     space : int
@@ -153,11 +156,16 @@ def downsample(ds: xr.Dataset, time: int = 2, space: int = 3, method: str = "max
     ({'event': 2, 'time': 25, 'y': 2, 'x': 2}, array([1500., 4500.]))
     """
     if method not in ("max", "mean"):
-        raise InvalidOption("method", method, "'max' or 'mean'")
+        raise InvalidOption("method", method, "'max' or 'mean'", "method='max', as SEVIR-LR was made")
     if min(time, space) < 1:
-        raise InvalidOption("time, space", (time, space), "1 or more")
-    ds = ds.isel(time=slice(None, None, time))
-    for name in [str(dim) for dim in ds.dims if str(dim).split("_")[0] in ("y", "x")]:
+        raise InvalidOption("time, space", (time, space), "1 or more", "time=1, space=1 change nothing")
+    steps = _dims_of(ds, "lead") or _dims_of(ds, "time") or [dimension(ds, "time")]
+    ds = ds.isel(dict.fromkeys(steps, slice(None, None, time)))
+    # Images of several resolutions have axes of their own, such as y_192: see `sevir`.
+    own = [dim for dim in ds.dims if str(dim).startswith(("y_", "x_"))]
+    for name in dict.fromkeys(
+        own + [dim for kind in ("y", "x") for dim in _dims_of(ds, kind) or [dimension(ds, kind)]]
+    ):
         centres = ds[name] if name in ds.coords else None
         short = -ds.sizes[name] % space
         if short and method == "max":
@@ -171,3 +179,9 @@ def downsample(ds: xr.Dataset, time: int = 2, space: int = 3, method: str = "max
             new = float(centres[0]) + step * ((space - 1) / 2 + space * np.arange(ds.sizes[name]))
             ds = ds.assign_coords({name: (name, new, centres.attrs)})
     return ds
+
+
+def _dims_of(ds: xr.Dataset, kind: str) -> list:
+    """The dimensions of this kind, which may be others from variable to variable."""
+    found = (find_dimension(array, kind) for array in ds.data_vars.values())
+    return list(dict.fromkeys(dim for dim in found if dim is not None))

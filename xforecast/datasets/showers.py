@@ -1,4 +1,4 @@
-"""Made rain: showers that drift, grow and decay, for a try without any radar data."""
+"""Artificial rain: showers that drift, grow and decay, for a trial without any radar data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIFE = 90.0
 def showers(
     frames: int = 24, size: tuple[int, int] = (128, 128), *, spacing: float = 2000.0, seed: int = 0
 ) -> xr.Dataset:
-    """Rain rate every 5 minutes of showers that are drawn at random; no observation.
+    """Rain rate every 5 minutes of showers that are drawn at random, not observed.
 
     Each shower is a Gaussian bell that drifts with a common wind and one of its own, and whose rate rises and falls
     like half a sine wave over its life.
@@ -33,7 +33,7 @@ def showers(
     spacing : float
         Size of a pixel in metres.
     seed : int
-        Of the random numbers.
+        Seed of the random numbers.
 
     Returns
     -------
@@ -47,7 +47,12 @@ def showers(
     ({'time': 3, 'y': 32, 'x': 48}, True)
     """
     if frames < 1 or min(size) < 1 or not spacing > 0:
-        raise InvalidOption("frames, size, spacing", (frames, size, spacing), "numbers of 1 or more, and metres")
+        raise InvalidOption(
+            "frames, size, spacing",
+            (frames, size, spacing),
+            "numbers of 1 or more, and metres",
+            "frames=24, size=(128, 128), spacing=2000.0",
+        )
     rng = np.random.default_rng(seed)
     minutes = MINUTES * np.arange(frames)
     kilometres = spacing / 1000

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xforecast.errors import InvalidOption
-from xforecast.labels.climatology import climatology as climatology_of
+from xforecast.labels.climatology import monthly_climatology
 from xforecast.labels.report import Report
 from xforecast.labels.variables import Found
 from xforecast.spec import Climatology, DataSpec, months_of
@@ -119,5 +119,5 @@ def _own_climatology(array: xr.DataArray, base: tuple[str, str], report: Report)
     wanted_years = int(last[:4]) - int(first[:4]) + 1 if first[:4].isdigit() and last[:4].isdigit() else FEW_YEARS
     if years.size < wanted_years or years.size < FEW_YEARS:
         report.warn("climatology", f"the base period {first}-{last} has {years.size} years in the data")
-    cycle = climatology_of(array, (first, last)).transpose("month", "y", "x").compute()
+    cycle = monthly_climatology(array, (first, last)).transpose("month", "y", "x").compute()
     return Climatology((first, last), cycle.values)

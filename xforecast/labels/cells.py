@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xforecast.cf import units
+from xforecast.cf import axis_coordinate, units
 from xforecast.labels.report import Report
 from xforecast.spec import Grid, node_spacing
 
@@ -166,12 +166,12 @@ class _Axis:
 
     def _values(self) -> np.ndarray | None:
         """The coordinate in degrees or metres, as the grid has it."""
-        if self.dim not in self.array.coords or self.array[self.dim].dtype.kind not in "iuf":
+        coordinate = axis_coordinate(self.array, self.dim, "yx"[self.place])
+        if coordinate is None or coordinate.dtype.kind not in "iuf":
             degrees = ("latitudes", "longitudes")[self.place]
             what = degrees if self.grid.kind == "latlon" else "distances on the map"
             self._error(f"no coordinate of numbers, wanted {what}", f"ds.assign_coords({self.dim}=...)")
             return None
-        coordinate = self.array[self.dim]
         standard_name = str(coordinate.attrs.get("standard_name", ""))
         if self.grid.kind == "projected":
             unit, wanted = str(coordinate.attrs.get("units", METRES)), "a length on a map projection"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xforecast.cf import Ambiguous, find_axis, is_anomaly
+from xforecast.cf import Ambiguous, axis_coordinate, find_axis, is_anomaly, with_index
 from xforecast.errors import InvalidOption
 from xforecast.labels.anomalies import Anomalies
 from xforecast.labels.cells import in_metres
-from xforecast.labels.climatology import climatology
+from xforecast.labels.climatology import monthly_climatology
 from xforecast.labels.variables import as_dataset
 from xforecast.spec import Climatology, DataSpec, Grid, TimeStep, Variable
 
@@ -79,7 +79,7 @@ def make_spec(
       grid       latlon, 2 x 2, 5 degrees, 0-5N, 10E-15E
       time       3 steps in, 2 steps out, 1 month each
     """
-    ds = as_dataset(ds)
+    ds = with_index(as_dataset(ds), "time")
     names, goals = _chosen(ds, names_of(variables), names_of(targets))
     dims = _axes(ds[names[0]])
     times = ds[dims["time"]].values
@@ -211,7 +211,7 @@ def _describe(
 
 
 def _climatology(array: xr.DataArray, dims: Mapping[str, Hashable], base: tuple[str, str]) -> Climatology:
-    monthly = climatology(array, base).transpose("month", dims["y"], dims["x"], ...)
+    monthly = monthly_climatology(array, base).transpose("month", dims["y"], dims["x"], ...)
     return Climatology(base, monthly.values.reshape(12, array.sizes[dims["y"]], array.sizes[dims["x"]]))
 
 
@@ -247,13 +247,12 @@ def _facts(**found: xr.DataArray) -> dict[str, float]:
 
 def _grid(ds: xr.Dataset, dims: Mapping[str, Hashable]) -> Grid:
     shape = (ds.sizes[dims["y"]], ds.sizes[dims["x"]])
-    coordinates = [ds[dims[axis]] for axis in ("y", "x") if dims[axis] in ds.coords]
-    if len(coordinates) < 2 or any(coordinate.dtype.kind not in "iuf" for coordinate in coordinates):
+    y, x = (axis_coordinate(ds, dims[axis], axis) for axis in ("y", "x"))
+    if y is None or x is None or any(coordinate.dtype.kind not in "iuf" for coordinate in (y, x)):
         return Grid("pixel", shape)
-    y, x = coordinates
     unit, standard_name = str(y.attrs.get("units", "")), str(y.attrs.get("standard_name", ""))
     degrees = "degree" in unit or standard_name == "latitude"
-    if degrees or (not standard_name and str(dims["y"]).lower().startswith("lat")):
+    if degrees or (not standard_name and str(y.name).lower().startswith("lat")):
         return Grid.latlon(y.values, x.values)
     rows = in_metres(y.values.astype(float), unit)
     columns = in_metres(x.values.astype(float), str(x.attrs.get("units", unit)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xforecast.cf import axis_coordinate
 from xforecast.labels.report import Report
 from xforecast.spec import DataSpec, TimeStep, is_cftime, is_cftime_date, month_numbers, seconds_between
 
@@ -44,7 +45,8 @@ def sorted_times(array: xr.DataArray, dim: Hashable, report: Report) -> tuple[np
     if array.sizes[dim] == 0:
         report.error("time", f"{dim}: no steps at all", "check the selection that was made before")
         return None
-    values = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
+    stamps = axis_coordinate(array, dim, "time")
+    values = np.arange(array.sizes[dim]) if stamps is None else stamps.values
     if not (values.dtype.kind == "M" or is_cftime_date(values[0])):
         remedy = (
             "give it units such as 'days since 1900-01-01', then xarray.decode_cf(ds)"

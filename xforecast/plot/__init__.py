@@ -8,11 +8,14 @@ from xforecast.plot.maps import animate, maps
 from xforecast.plot.probability import rank_histogram, reliability_diagram, roc_curve
 from xforecast.plot.seasons import season_by_lead
 from xforecast.plot.series import plume
+from xforecast.plot.style import date_words, pyplot
 
 __all__ = [
     "animate",
+    "date_words",
     "maps",
     "plume",
+    "pyplot",
     "rank_histogram",
     "reliability_diagram",
     "roc_curve",
@@ -20,3 +23,9 @@ __all__ = [
     "skill_by_lead",
     "skill_by_threshold",
 ]
+
+_FOR_OTHER_PARTS = {"date_words", "pyplot"}
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__} - _FOR_OTHER_PARTS)

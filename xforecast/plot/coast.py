@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xforecast.cf import kinds_of
 from xforecast.plot.style import INK
 
 __all__ = ["coastlines"]
@@ -80,7 +81,7 @@ def _degrees(field: xr.DataArray, y: str, x: str) -> tuple[np.ndarray, np.ndarra
     """Longitudes and latitudes of the border of the map, or None where they cannot be known."""
     if x not in field.coords or y not in field.coords:
         return None
-    if _is_degrees(field[x]) and _is_degrees(field[y]):
+    if "longitude" in kinds_of(field, x) and "latitude" in kinds_of(field, y):
         return field[x].values.astype(float), field[y].values.astype(float)
     crs = _crs(field)
     if crs is None or crs.is_geographic:
@@ -95,13 +96,6 @@ def _ends(coordinate: xr.DataArray) -> tuple[float, float]:
     return float(coordinate.min()), float(coordinate.max())
 
 
-def _is_degrees(coordinate: xr.DataArray) -> bool:
-    stated = f"{coordinate.attrs.get('units', '')} {coordinate.attrs.get('standard_name', '')} {coordinate.name}"
-    return any(word in stated.lower() for word in ("degrees_", "degree_", "latitude", "longitude")) or str(
-        coordinate.name
-    ).lower() in ("lat", "lon")
-
-
 def _near(line: np.ndarray, lon: np.ndarray, lat: np.ndarray) -> bool:
     """Whether a line may cross the map."""
     if line[:, 1].max() < lat.min() - 1 or line[:, 1].min() > lat.max() + 1:
@@ -112,7 +106,7 @@ def _near(line: np.ndarray, lon: np.ndarray, lat: np.ndarray) -> bool:
 
 def _on_map(line: np.ndarray, field: xr.DataArray, x: str, lon: np.ndarray) -> list[np.ndarray]:
     """The line in the map's coordinates, once for each turn of the globe that the map may show."""
-    if _is_degrees(field[x]):
+    if "longitude" in kinds_of(field, x):
         turned = [line + np.array([turn, 0.0]) for turn in (-360.0, 0.0, 360.0)]
         return [part for part in turned if part[:, 0].max() >= lon.min() and part[:, 0].min() <= lon.max()]
     crs = _crs(field)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from xforecast.cf import find_dimension
 from xforecast.errors import InvalidOption
 from xforecast.plot.style import CYCLE, FAINT, INK, lead_numbers, new_axes, tidy, unit_words, units_words
 from xforecast.skill import SCORES
@@ -108,7 +109,9 @@ def skill_by_threshold(scores: Scores, *, ax=None, title: str | None = None):
     axis = new_axes(ax, 6, 4)
     for number, (name, curve) in enumerate(curves.items()):
         if not np.array_equal(curve.score["threshold"], first):
-            raise InvalidOption("scores", f"{name}: {curve.score['threshold'].values}", f"thresholds {first.values}")
+            found = f"{name}: {curve.score['threshold'].values}"
+            remedy = "score both at the same thresholds, or draw them one by one"
+            raise InvalidOption("scores", found, f"thresholds {first.values}", remedy)
         _draw(axis, np.arange(first.size), curve, name, number)
     axis.set_xticks(np.arange(first.size), [f"{value:g}" for value in first.values])
     unit = unit_words(str(first.attrs.get("units", "")))
@@ -124,20 +127,28 @@ def _curves(scores: Any, dim: str) -> dict[str, Curve]:
     elif isinstance(scores, xr.Dataset):
         scores = {"": scores} if set(scores.data_vars) >= INTERVAL else dict(scores.data_vars)
     if not isinstance(scores, Mapping) or not scores:
-        raise InvalidOption("scores", type(scores).__name__, "scores by name, such as {'persistence': skill.csi(...)}")
+        found = f"an empty {type(scores).__name__}" if isinstance(scores, Mapping) else type(scores).__name__
+        raise InvalidOption("scores", found, "scores by name", "{'persistence': skill.csi(...)}")
     return {str(name): _curve(str(name), score, dim) for name, score in scores.items()}
 
 
 def _curve(name: str, score: Any, dim: str) -> Curve:
+    if not isinstance(score, xr.Dataset | xr.DataArray):
+        remedy = "xarray.DataArray(array, dims=...), or the result of a function of xforecast.skill"
+        raise InvalidOption(f"scores[{name!r}]", type(score).__name__, "a labelled score", remedy)
+    if dim == "lead" and (lead := find_dimension(score, "lead")) not in (None, "lead"):
+        score = score.rename({lead: "lead"})
     if isinstance(score, xr.Dataset):
         if not set(score.data_vars) >= INTERVAL:
             found = sorted(map(str, score.data_vars))
-            raise InvalidOption(f"scores[{name!r}]", found, f"{sorted(INTERVAL)}, as skill.bootstrap gives")
+            remedy = f"scores[{name!r}][variable], or all of it as scores="
+            raise InvalidOption(f"scores[{name!r}]", found, f"{sorted(INTERVAL)}, as skill.bootstrap gives", remedy)
         curve = Curve(score["estimate"], score["lower"], score["upper"])
     else:
-        curve = Curve(xr.DataArray(score))
+        curve = Curve(score)
     if curve.score.dims != (dim,):
-        remedy = f'score with dim=, all but {dim!r}; or .mean("sample") and the like'
+        other = [str(d) for d in curve.score.dims if d != dim]
+        remedy = f"score with dim={other}" if dim in curve.score.dims else f"score a forecast that has a {dim}"
         raise InvalidOption(f"scores[{name!r}]", f"dimensions {curve.score.dims}", f"{dim} alone", remedy)
     return curve
 

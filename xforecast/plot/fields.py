@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xforecast.cf.coordinates import find_coordinate, find_dimension
-from xforecast.cf.variables import find_axis
+from xforecast.cf import find_coordinate, find_dimension, find_valid_time, has_dates, keywords, named_like, with_index
 from xforecast.errors import InvalidOption
-from xforecast.skill.align import align
+from xforecast.skill import match_times
 
 __all__ = ["beside", "choose_leads", "one_field", "one_start"]
 
@@ -21,16 +20,21 @@ def one_field(data: xr.DataArray | xr.Dataset, variable: str | None = None, what
     """The variable to draw, with its grid mapping as a coordinate."""
     if isinstance(data, xr.DataArray):
         if variable is not None and variable != data.name:
-            raise InvalidOption("variable", variable, f"none: {what} is one variable already, {data.name!r}")
+            wanted = f"none: {what} is one variable already, {data.name!r}"
+            raise InvalidOption("variable", variable, wanted, "leave variable= out, or pass the Dataset")
         return data
     if not isinstance(data, xr.Dataset):
-        raise InvalidOption(what, type(data).__name__, "an xarray.DataArray or Dataset")
+        remedy = "xarray.DataArray(array, dims=..., coords=...)"
+        raise InvalidOption(what, type(data).__name__, "an xarray.DataArray or Dataset", remedy)
     drawable = [str(name) for name, field in data.data_vars.items() if field.ndim >= 3]  # not bounds
     if variable is None and len(drawable) == 1:
         variable = drawable[0]
     if variable is None or variable not in data.data_vars:
         found = variable if variable is not None else f"{len(drawable)} variables"
-        raise InvalidOption("variable", found, f"one of {drawable}", f'variable="{drawable[0]}"' if drawable else "")
+        remedy = "pass data over time, or lead, and the rows and columns of a map"
+        if drawable:
+            remedy = f'variable="{drawable[0]}"'
+        raise InvalidOption("variable", found, f"one of {drawable}", remedy)
     field = data[variable]
     mapping = field.attrs.get("grid_mapping", field.encoding.get("grid_mapping"))
     return field.assign_coords({mapping: data[mapping]}) if mapping in data.data_vars else field
@@ -43,37 +47,51 @@ def one_start(forecast: xr.DataArray) -> xr.DataArray:
     """
     lead, init = find_dimension(forecast, "lead"), find_dimension(forecast, "init")
     if lead is None:
+        forecast = with_index(forecast, "time")
         lead = find_dimension(forecast, "time")
     if lead is None:
         raise InvalidOption(
-            "forecast", f"dimensions {forecast.dims}", "a lead dimension", "draw a forecast, or a record over time"
+            "forecast",
+            f"dimensions {forecast.dims}",
+            "a lead dimension",
+            f".rename({keywords({next(iter(forecast.dims), 'step'): 'lead'})}), or draw a record over time",
         )
-    if init is not None:
-        if forecast.sizes[init] != 1:
-            raise InvalidOption("forecast", f"{forecast.sizes[init]} starts", "one", f"forecast.isel({init}=0)")
-        forecast = forecast.isel({init: 0})
-    sample = find_dimension(forecast, "sample")
-    names = {old: new for old, new in ((lead, "lead"), (sample, "sample")) if old is not None and old != new}
     start = find_coordinate(forecast, "init")
-    if start is not None and start in forecast.coords and start != "init":
-        names[start] = "init"
-    forecast = forecast.rename(names)
+    if init is not None and init != lead:
+        if forecast.sizes[init] != 1:
+            raise InvalidOption(
+                "forecast", f"{forecast.sizes[init]} starts", "one", f"forecast.isel({keywords({init: 0})})"
+            )
+        forecast = forecast.isel({init: 0})
+    names = {lead: "lead"}
+    others = {"sample": find_dimension(forecast, "sample"), "valid_time": find_valid_time(forecast), "init": start}
+    for new, old in others.items():
+        if old is not None and old not in names and (old == new or new not in (*forecast.coords, *forecast.dims)):
+            names[old] = new
+    forecast = forecast.rename({old: new for old, new in names.items() if old != new})
     if "lead" not in forecast.coords:
         forecast = forecast.assign_coords(lead=np.arange(1, forecast.sizes["lead"] + 1))
+    if has_dates(forecast["lead"]) and "valid_time" not in forecast.coords:
+        forecast = forecast.assign_coords(valid_time=("lead", forecast["lead"].values))
     return forecast
 
 
-def space(field: xr.DataArray, what: str = "forecast") -> tuple[str, str]:
+def space(field: xr.DataArray, what: str = "forecast") -> tuple[Any, Any]:
     """Names of the two dimensions of a map, with no others left but sample and lead."""
-    y, x = find_axis(field, "y"), find_axis(field, "x")
-    if y is None or x is None:
-        raise InvalidOption(
-            what, f"dimensions {field.dims}", "two of a map, such as lat and lon", "set axis='Y' and axis='X' on them"
-        )
+    y, x = find_dimension(field, "y"), find_dimension(field, "x")
     other = [dim for dim in field.dims if dim not in (y, x, "sample", "lead")]
+    if y is None or x is None:
+        missing = [axis for axis, dim in (("y", y), ("x", x)) if dim is None]
+        names = dict(zip(other[-len(missing) :], missing, strict=False))
+        remedy = "draw fields, not an index or a mean over a region"
+        if len(names) == len(missing):
+            remedy = f".rename({keywords(names)})"
+        raise InvalidOption(what, f"dimensions {field.dims}", "two of a map, such as lat and lon", remedy)
     if other:
-        raise InvalidOption(what, f"dimensions {field.dims}", "a map by lead", f"choose one with .isel({other[0]}=0)")
-    return str(y), str(x)
+        raise InvalidOption(
+            what, f"dimensions {field.dims}", "a map by lead", f".isel({keywords(dict.fromkeys(other, 0))})"
+        )
+    return y, x
 
 
 def choose_leads(forecast: xr.DataArray, leads: Sequence[Any] | None, most: int) -> xr.DataArray:
@@ -86,8 +104,8 @@ def choose_leads(forecast: xr.DataArray, leads: Sequence[Any] | None, most: int)
     wanted = np.atleast_1d(np.asarray(read(list(leads))))
     missing = [str(lead) for lead in wanted if lead not in known.values]
     if missing or not wanted.size:
-        listing = known.to_index().astype(str) if known.dtype.kind in "mM" else known.values
-        raise InvalidOption("leads", missing, f"some of {list(listing)}")
+        listing = known.to_index().astype(str).tolist() if known.dtype.kind in "mM" else known.values.tolist()
+        raise InvalidOption("leads", missing, f"some of {listing}", f"leads={listing[:1]}, or leave leads= out")
     return forecast.sel(lead=wanted)
 
 
@@ -95,11 +113,13 @@ def beside(forecast: xr.DataArray, observed: xr.DataArray | xr.Dataset | None, s
     """What stands side by side, by title: observed, where there is any, the mean, and single samples."""
     rows: dict[str, xr.DataArray] = {}
     if samples < 0:
-        raise InvalidOption("samples", samples, "0 or more")
+        raise InvalidOption("samples", samples, "0 or more", "samples=0 draws the mean alone")
     if observed is not None:
         alike = isinstance(observed, xr.Dataset) and forecast.name in observed.data_vars
         name = str(forecast.name) if alike else None
-        truth = align(forecast, one_field(observed, name, "observed")).compute()
+        truth = named_like(with_index(with_index(one_field(observed, name, "observed"), "y"), "x"), forecast)
+        truth = truth.sortby([dim for dim in space(forecast) if dim in truth.coords])
+        truth = match_times(forecast, truth).compute()
         if bool(truth.notnull().any()):
             rows["observed"] = truth
     forecast = forecast.compute()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xforecast.cf import keywords, kinds_of, with_index
 from xforecast.errors import InvalidOption, require
 from xforecast.plot.coast import coastlines as draw_coastlines
 from xforecast.plot.fields import beside, choose_leads, one_field, one_start, space
@@ -33,7 +34,7 @@ from xforecast.plot.style import (
 __all__ = ["animate", "maps"]
 
 WIDTH, WIDEST, BESIDE = 3.3, 10.5, 1.7
-"""Of one map, of a figure, and of the labels and the colour bar in it, in inches."""
+"""Widths in inches: of one map, of a figure at most, and of the labels and the colour bar in it."""
 FLAT = 0.4
 """Maps with a smaller ratio of height to width stand in two columns."""
 
@@ -43,16 +44,21 @@ class _Maps:
 
     def __init__(self, forecast, leads, observed, samples: int, variable: str | None, most: int):
         field = one_start(one_field(forecast, variable))
+        field = with_index(with_index(field, "y"), "x")
         self.y, self.x = space(field)
         field = field.sortby([dim for dim in (self.y, self.x) if dim in field.coords])
         shown = choose_leads(field, leads, most)
         self.scale, self.monthly = scale_of(shown), is_monthly(field["lead"])
-        if observed is not None:
-            observed = observed.sortby([dim for dim in (self.y, self.x) if dim in observed.coords])
         rows = beside(shown, observed, samples)
         if "observed" in rows and set(rows["observed"].dims) != {"lead", self.y, self.x}:
             found = ["time" if dim == "lead" else str(dim) for dim in rows["observed"].dims]
-            raise InvalidOption("observed", found, f"time, {self.y}, {self.x}", "rename or select its dimensions")
+            other = {dim: 0 for dim in rows["observed"].dims if dim not in ("lead", self.y, self.x)}
+            remedy = (
+                f"observed.isel({keywords(other)})"
+                if other
+                else "observed over the same map, such as the record itself"
+            )
+            raise InvalidOption("observed", found, f"time, {self.y}, {self.x}", remedy)
         self.rows = {name: in_scale(row.assign_attrs(shown.attrs), self.scale) for name, row in rows.items()}
         self.leads, self.valid = shown["lead"], shown.coords.get("valid_time")
         if is_dated(self.leads):
@@ -248,7 +254,7 @@ def animate(
         remedy = "animate(...).save(...) writes other formats"
         raise InvalidOption("file", str(file), "a name that ends in .gif", remedy)
     if not frames_per_second > 0:
-        raise InvalidOption("frames_per_second", frames_per_second, "more than 0")
+        raise InvalidOption("frames_per_second", frames_per_second, "more than 0", "frames_per_second=4")
     require("matplotlib", extra="plot", purpose="drawing")
     from matplotlib.animation import FuncAnimation, PillowWriter
 
@@ -313,9 +319,11 @@ def _label_ticks(axis, field: xr.DataArray, dim: str) -> None:
     if dim not in field.coords:
         axis.set_ticks([])
         return
-    unit, name = str(field[dim].attrs.get("units", "")), str(dim).lower()
-    if unit.startswith("degree") or name.startswith(("lat", "lon")):
-        axis.set_major_formatter(_north if name.startswith("lat") or "north" in unit else _east)
+    unit, kinds = str(field[dim].attrs.get("units", "")), kinds_of(field, dim)
+    if {"latitude", "longitude"} & kinds:
+        axis.set_major_formatter(_north if "latitude" in kinds else _east)
+    elif unit.startswith("degree"):
+        axis.set_major_formatter(lambda value, _: f"{value:g}°".replace("-", "\N{MINUS SIGN}"))
     elif unit in ("m", "km"):
         length = 1000.0 if unit == "m" else 1.0
         axis.set_major_formatter(lambda value, _: f"{value / length:g} km".replace("-", "\N{MINUS SIGN}"))

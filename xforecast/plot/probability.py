@@ -105,7 +105,12 @@ def rank_histogram(counts: xr.DataArray, *, ax=None, title: str | None = None):
     """
     if not isinstance(counts, xr.DataArray) or counts.dims != ("rank",):
         found = f"dimensions {counts.dims}" if isinstance(counts, xr.DataArray) else type(counts).__name__
-        raise InvalidOption("counts", found, "the counts along rank that skill.rank_histogram gives")
+        raise InvalidOption(
+            "counts",
+            found,
+            "the counts along rank that skill.rank_histogram gives",
+            "xforecast.skill.rank_histogram(forecast, observed) gives them; with other dimensions, score over them too",
+        )
     axis = new_axes(ax, 5, 3.5)
     share = counts.values / max(float(counts.sum()), 1e-300)
     ranks = np.arange(1, counts.size + 1)
@@ -165,16 +170,31 @@ def roc_curve(curves: Diagrams, *, ax=None, title: str | None = None):
     return axis
 
 
+def _source(dim: str) -> str:
+    """The function that gives what is drawn along a dimension."""
+    return f"xforecast.skill.{'roc' if dim == 'probability' else 'reliability'}"
+
+
 def _curves(diagrams: Diagrams, dim: str, wanted: tuple[str, ...]) -> dict[str, xr.Dataset]:
     """One Dataset a curve, by name; those of several thresholds apart."""
     named = {"": diagrams} if isinstance(diagrams, xr.Dataset) else diagrams
     if not isinstance(named, Mapping) or not named:
-        raise InvalidOption("diagrams", type(diagrams).__name__, f"a Dataset with {', '.join(wanted)}")
+        raise InvalidOption(
+            "diagrams",
+            type(diagrams).__name__,
+            f"a Dataset with {', '.join(wanted)}",
+            f"{_source(dim)}(forecast, observed, threshold) gives one",
+        )
     curves: dict[str, xr.Dataset] = {}
     for name, diagram in named.items():
         if not isinstance(diagram, xr.Dataset) or not set(diagram.data_vars) >= set(wanted):
             has = sorted(map(str, diagram.data_vars)) if isinstance(diagram, xr.Dataset) else type(diagram).__name__
-            raise InvalidOption("diagrams", has, f"a Dataset with {', '.join(wanted)}, as the function of skill gives")
+            raise InvalidOption(
+                "diagrams",
+                has,
+                f"a Dataset with {', '.join(wanted)}, as the function of skill gives",
+                f"{_source(dim)}(forecast, observed, threshold) gives one",
+            )
         if other := [d for d in diagram.dims if d not in (dim, "threshold")]:
             raise InvalidOption(f"{name} diagram".strip(), f"dimensions {other}", dim, "score with dim= over them too")
         if "threshold" not in diagram.dims:

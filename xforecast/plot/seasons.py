@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xforecast.cf import find_dimension
 from xforecast.errors import InvalidOption
 from xforecast.plot.style import FAINT, INK, lead_numbers, new_axes, units_words
 
@@ -48,6 +49,8 @@ def season_by_lead(skill: xr.DataArray, *, contour: float | None = USEFUL, ax=No
     >>> [label.get_text() for label in axis.get_yticklabels()]
     ['DJF', 'MAM', 'JJA', 'SON']
     """
+    if isinstance(skill, xr.DataArray) and (lead := find_dimension(skill, "lead")) not in (None, "lead"):
+        skill = skill.rename({lead: "lead"})
     if not isinstance(skill, xr.DataArray) or set(skill.dims) != {"season", "lead"}:
         found = f"dimensions {skill.dims}" if isinstance(skill, xr.DataArray) else type(skill).__name__
         remedy = 'skill.nino34_correlation(forecast, observed, seasons="each") has them'

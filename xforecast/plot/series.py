@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.variables import find_axis
+from xforecast.cf import dimension, find_dimension, keywords, with_index
 from xforecast.errors import InvalidOption
 from xforecast.plot.fields import one_start
 from xforecast.plot.style import FAINT, FORECAST, INK, OBSERVED, new_axes, tidy, units_words
-from xforecast.skill.enso import ABSOLUTE, celsius_index
+from xforecast.skill import celsius_index, is_temperature
 
 __all__ = ["plume"]
 
@@ -65,6 +65,8 @@ def plume(
     if begin is not None:
         times, samples, mean = (_joined(begin, values) for values in (times, samples, mean))
     if error is not None:
+        lead = find_dimension(error, "lead")
+        error = error if lead in (None, "lead") else error.rename({lead: "lead"})
         reach = 1.645 * error.interp(lead=index["lead"], kwargs={"fill_value": "extrapolate"}).values
         reach = np.concatenate([[0.0], reach]) if begin is not None else reach
         axis.fill_between(
@@ -86,17 +88,25 @@ def _anomalies(index, observed) -> tuple[xr.DataArray, xr.DataArray | None]:
     """One start of the index and its record, temperatures less the mean annual cycle of the record."""
     index = one_start(celsius_index(index, True)).transpose(..., "lead").compute()
     if other := [dim for dim in index.dims if dim not in ("sample", "lead")]:
-        raise InvalidOption("index", f"dimensions {index.dims}", "sample and lead", f"choose one of {other[0]}")
+        remedy = f"index.isel({keywords(dict.fromkeys(other, 0))})"
+        raise InvalidOption("index", f"dimensions {index.dims}", "sample and lead", remedy)
     if "valid_time" not in index.coords:
-        raise InvalidOption("index", sorted(map(str, index.coords)), "a coordinate valid_time, the date of each lead")
-    record = None if observed is None else celsius_index(observed, True).compute()
-    if not abs(index.mean()) > ABSOLUTE:
+        wanted, remedy = "the date of each lead", 'index.assign_coords(valid_time=("lead", dates))'
+        raise InvalidOption("index", sorted(map(str, index.coords)), wanted, remedy)
+    record = None if observed is None else _over_time(celsius_index(observed, True)).compute()
+    if not is_temperature(index):
         return index, record
     if record is None:
         raise InvalidOption("index", "temperatures", "anomalies", "pass observed=, a record, for its annual cycle")
-    time = find_axis(record, "time")
-    cycle = record.groupby(f"{time}.month").mean()
-    return _less(index, cycle, "valid_time"), _less(record, cycle, str(time))
+    cycle = record.groupby("time.month").mean()
+    return _less(index, cycle, "valid_time"), _less(record, cycle, "time")
+
+
+def _over_time(record: xr.DataArray) -> xr.DataArray:
+    """The record with its time axis under the name `time`."""
+    record = with_index(record, "time")
+    time = dimension(record, "time")
+    return record.reset_coords(drop=True).rename({} if time == "time" else {time: "time"})
 
 
 def _less(values: xr.DataArray, cycle: xr.DataArray, time: str) -> xr.DataArray:
@@ -107,9 +117,10 @@ def _draw_observed(axis, observed: xr.DataArray | None, index: xr.DataArray, ste
     """The newest observed values up to the start; the last point, or None."""
     if observed is None:
         return None
-    dim = find_axis(observed, "time")
-    known = observed.sel({dim: slice(None, index["init"].values[()])}).isel({dim: slice(-steps, None)})
-    times = _dates(known[dim].values)
+    start = index["init"].values[()] if "init" in index.coords else None
+    before = observed["time"] < index["valid_time"][0] if start is None else observed["time"] <= start
+    known = observed.isel(time=np.flatnonzero(before)[-steps:])
+    times = _dates(known["time"].values)
     axis.plot(times, known.values, color=OBSERVED, lw=2, label="observed")
     return (times[-1], float(known.values[-1])) if known.size else None
 

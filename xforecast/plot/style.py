@@ -64,7 +64,7 @@ class Scale:
     breaks : tuple of float
         Ends of the bands; otherwise round numbers that hold the data.
     units : str, optional
-        Of the breaks; fields are converted to it.
+        Unit of the breaks; fields are converted to it.
     limits : tuple of float, optional
         Ends of a scale without bands.
     symmetric : bool

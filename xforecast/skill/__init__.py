@@ -5,7 +5,6 @@ Every score is called as ``score(forecast, observed, dim=..., weights=...)``.
 
 from xforecast.skill import protocols
 from xforecast.skill._facts import SCORES, Facts
-from xforecast.skill.align import align
 from xforecast.skill.categorical import (
     contingency,
     csi,
@@ -34,12 +33,23 @@ from xforecast.skill.ensemble import (
     exceedance_probability,
     probability_matched_mean,
 )
-from xforecast.skill.enso import nino34_correlation, nino34_error, nino34_mean, nino34_weighted_mean
+from xforecast.skill.enso import (
+    celsius_index,
+    is_temperature,
+    nino34_correlation,
+    nino34_error,
+    nino34_mean,
+    nino34_weighted_mean,
+)
 from xforecast.skill.indices import nino34, seasonal_mean
 from xforecast.skill.outlook import enso_outlook
 from xforecast.skill.probabilistic import brier, crps, rank_histogram, reliability, roc, spread_skill
 from xforecast.skill.resampling import bootstrap, compare, skill_score
 from xforecast.skill.spatial import fss, ssim
+from xforecast.skill.times import match_times
+
+align = match_times
+"""The earlier name."""
 
 __all__ = [
     "SCORES",
@@ -50,6 +60,7 @@ __all__ = [
     "bias",
     "bootstrap",
     "brier",
+    "celsius_index",
     "compare",
     "contingency",
     "correlation",
@@ -65,7 +76,9 @@ __all__ = [
     "frequency_bias",
     "fss",
     "heidke",
+    "is_temperature",
     "mae",
+    "match_times",
     "max_pool",
     "mse",
     "nino34",
@@ -87,3 +100,10 @@ __all__ = [
     "success_ratio",
     "valid_pairs",
 ]
+
+_FOR_OTHER_PARTS = {"Facts", "SCORES", "celsius_index", "is_temperature"}
+_EARLIER_NAMES = {"align"}
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__} - _FOR_OTHER_PARTS - _EARLIER_NAMES)

@@ -28,7 +28,7 @@ def event_counts(
     Parameters
     ----------
     forecast, observed : ndarray
-        Of one shape. An event is a value at or above its threshold; pairs with a NaN are left out.
+        Arrays of one shape. An event is a value at or above its threshold; pairs with a NaN are left out.
     *rest
         Weights of that shape (optional), and the number of leading axes that are kept.
     forecast_thresholds, observed_thresholds : sequence of float

@@ -13,11 +13,22 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import find_coordinate, find_dimension, only_variable, sample_mean
-from xforecast.cf.units import compatible, conversion, known
+from xforecast.cf import (
+    axis_coordinate,
+    compatible,
+    conversion,
+    find_coordinate,
+    find_dimension,
+    is_anomaly,
+    keywords,
+    known,
+    named_like,
+    only_variable,
+)
 from xforecast.errors import InvalidOption
 from xforecast.skill._facts import SCORES, describe
-from xforecast.skill.align import align
+from xforecast.skill.ensemble import sample_mean
+from xforecast.skill.times import match_times
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,20 +85,48 @@ def _like(data: xr.Dataset, array: Any) -> xr.DataArray:
 def pair(forecast: Any, observed: Any) -> tuple[xr.DataArray, xr.DataArray]:
     """Forecast and observations as DataArrays of which every shared coordinate is the same."""
     forecast, observed = _labelled(forecast, observed), _labelled(observed, forecast)
-    time = find_dimension(observed, "time")
-    if time is not None and time not in forecast.dims and find_coordinate(forecast, "lead") is not None:
-        observed = align(forecast, observed)
-    extra = [dim for dim in observed.dims if dim not in forecast.dims]
-    if extra:
-        raise InvalidOption(
-            "observed",
-            f"dimensions {observed.dims}",
-            f"those of the forecast, {forecast.dims}",
-            f"take {', '.join(map(str, extra))} away, or .expand_dims the forecast",
-        )
+    if _needs_times(forecast, observed):
+        observed = match_times(forecast, named_like(observed, forecast))
+    if not set(observed.dims) <= set(forecast.dims):
+        observed = named_like(observed, forecast, ("init", "lead", "time", "y", "x"))
+    _no_more_dims(forecast, observed)
     _same_units(forecast, observed)
+    _same_places(forecast, observed)
     forecast, observed = exactly(forecast, observed.reset_coords(drop=True))
     return forecast, observed
+
+
+def _same_places(forecast: xr.DataArray, observed: xr.DataArray) -> None:
+    """Refuse other rows or columns where coordinates beside the dimensions show them; xarray compares none of these."""
+    for kind in ("y", "x"):
+        dim = find_dimension(forecast, kind)
+        if dim is None or dim not in observed.dims or (dim in forecast.coords and dim in observed.coords):
+            continue
+        mine, its = (axis_coordinate(array, dim, kind) for array in (forecast, observed))
+        if mine is not None and its is not None and not np.array_equal(mine, its):
+            raise _differing([str(dim)])
+
+
+def _needs_times(forecast: xr.DataArray, observed: xr.DataArray) -> bool:
+    """Whether observations lie over time and the forecast over leads."""
+    time = find_dimension(observed, "time")
+    if time is None or find_dimension(observed, "lead") is not None:
+        return False
+    if time not in forecast.dims:
+        return find_coordinate(forecast, "lead") is not None
+    return find_dimension(forecast, "lead") is not None and find_coordinate(forecast, "init") == time
+
+
+def _no_more_dims(forecast: xr.DataArray, observed: xr.DataArray) -> None:
+    """Refuse observations with dimensions that the forecast lacks."""
+    extra = [dim for dim in observed.dims if dim not in forecast.dims]
+    if not extra:
+        return
+    if find_coordinate(forecast, "lead") is not None and find_dimension(observed, "lead") is None:
+        remedy = f"if {extra[0]!r} is their time axis, give it its dates: observed.assign_coords({extra[0]}=dates)"
+    else:
+        remedy = f"observed.mean({extra}), or observed.isel({keywords(dict.fromkeys(extra, 0))})"
+    raise InvalidOption("observed", f"dimensions {observed.dims}", f"those of the forecast, {forecast.dims}", remedy)
 
 
 def _same_units(forecast: xr.DataArray, observed: xr.DataArray) -> None:
@@ -98,7 +137,12 @@ def _same_units(forecast: xr.DataArray, observed: xr.DataArray) -> None:
     if all(known(text) for text in found):
         if compatible(found[0], found[1]) and conversion(found[0], found[1]).is_identity:
             return
-        raise InvalidOption("units", f"{found[0]} and {found[1]}", "the same for both", "convert one of them")
+        remedy = "compare variables of the same quantity"
+        if compatible(found[0], found[1]):
+            ending = ", difference=True" if is_anomaly(observed, str(observed.name)) else ""
+            convert = f"xforecast.cf.conversion({found[1]!r}, {found[0]!r}{ending})"
+            remedy = f"{convert}(observed).assign_attrs(units={found[0]!r})"
+        raise InvalidOption("units", f"{found[0]} and {found[1]}", "the same for both", remedy)
 
 
 def _labelled(data: Any, other: Any) -> xr.DataArray:
@@ -120,12 +164,16 @@ def exactly(*arrays: xr.DataArray) -> tuple[xr.DataArray, ...]:
             for dim in arrays[0].dims
             if any(dim in a.dims and not a[dim].equals(arrays[0][dim]) for a in arrays[1:])
         ]
-        raise InvalidOption(
-            "coordinates",
-            f"values or sizes of {', '.join(differing)} that differ",
-            "the same in forecast, observed and weights",
-            "select or regrid one to the other; mind the order of latitudes, and longitudes from 0 or from -180",
-        ) from error
+        raise _differing(differing) from error
+
+
+def _differing(dims: list[str]) -> InvalidOption:
+    return InvalidOption(
+        "coordinates",
+        f"values or sizes of {', '.join(dims)} that differ",
+        "the same in forecast, observed and weights",
+        "select or regrid one to the other; mind the order of latitudes, and longitudes from 0 or from -180",
+    )
 
 
 def dims_of(array: xr.DataArray, dim: Dims) -> list[Hashable]:
@@ -135,14 +183,16 @@ def dims_of(array: xr.DataArray, dim: Dims) -> list[Hashable]:
     dims: list[Hashable] = [dim] if isinstance(dim, str) else list(dim)
     missing = [d for d in dims if d not in array.dims]
     if missing:
-        raise InvalidOption("dim", missing, f"some of {array.dims}")
+        raise InvalidOption(
+            "dim", missing, f"some of {array.dims}", f"dim={[d for d in dims if d in array.dims] or list(array.dims)}"
+        )
     return dims
 
 
 def single(forecast: xr.DataArray, dim: Dims, samples: Samples) -> tuple[xr.DataArray, str]:
     """What is scored of an ensemble, and words for it: its mean, or each sample."""
     if samples not in ("mean", "each"):
-        raise InvalidOption("samples", samples, '"mean" or "each"')
+        raise InvalidOption("samples", samples, '"mean" or "each"', 'samples="mean" scores the mean of the samples')
     sample = find_dimension(forecast, "sample")
     if sample is None or (forecast.sizes[sample] == 1 and samples == "mean"):
         return (forecast if sample is None else forecast.isel({sample: 0}, drop=True)), ""

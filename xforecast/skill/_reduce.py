@@ -1,4 +1,4 @@
-"""Reductions that are the same whole and in chunks: sums that add up, and moments that merge."""
+"""Reductions that give the same for an array and for its chunks: sums that add up, and moments that merge."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def by_block(
     new : dict
         Names and sizes of the dimensions that the kernel adds in front.
     dtype : dtype
-        Of the result.
+        Type of the result.
 
     Returns
     -------
@@ -95,8 +95,8 @@ def _run(
     kept: int,
     reduced: int,
 ) -> np.ndarray:
-    whole = np.broadcast_arrays(*(np.expand_dims(a, axes) for a, axes in zip(arrays, missing, strict=True)))
-    result = kernel(*whole, kept)
+    fields = np.broadcast_arrays(*(np.expand_dims(a, axes) for a, axes in zip(arrays, missing, strict=True)))
+    result = kernel(*fields, kept)
     return result.reshape(*result.shape, *[1] * reduced)
 
 
@@ -151,20 +151,20 @@ def moments(
     """
     fields = (x, y) if weights is None else (x, y, weights)
     block = by_block(_block_moments, *fields, dim=dim, new={"moment": 6})
-    # variables, not arrays: their labels are one another's, and comparing them would take most of the time
+    # Variables, not arrays: they have the same labels, and comparing these would take most of the time.
     weight, x_mean, y_mean, xx, yy, xy = (block.variable.isel(moment=k) for k in range(6))
     count = weight.sum(dim)
     count = count.where(count > 0)
 
-    def about_whole(block_mean: xr.Variable, squares: xr.Variable) -> tuple[xr.Variable, xr.Variable]:
-        whole = (weight * block_mean).sum(dim) / count
-        shift = block_mean - whole
+    def about_all(block_mean: xr.Variable, squares: xr.Variable) -> tuple[xr.Variable, xr.Variable]:
+        mean_of_all = (weight * block_mean).sum(dim) / count
+        shift = block_mean - mean_of_all
         squares = (squares + weight * shift**2).sum(dim)
-        rounding = count * (16 * np.finfo(np.float64).eps * whole) ** 2  # what a constant leaves
+        rounding = count * (16 * np.finfo(np.float64).eps * mean_of_all) ** 2  # what rounding leaves of a constant
         return shift, squares.where(squares > rounding, 0.0).where(count.notnull())
 
-    x_shift, xx = about_whole(x_mean, xx)
-    y_shift, yy = about_whole(y_mean, yy)
+    x_shift, xx = about_all(x_mean, xx)
+    y_shift, yy = about_all(y_mean, yy)
     xy = (xy + weight * x_shift * y_shift).sum(dim)
     labels = block.isel(dict.fromkeys(("moment", *dim), 0), drop=True)
     return labels.copy(data=xx.data), labels.copy(data=yy.data), labels.copy(data=xy.data)

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension
+from xforecast.cf import dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import COUNTS, event_counts
 from xforecast.skill._pairs import Dims, Samples, dims_of, score, single
@@ -55,7 +55,7 @@ def max_pool(field: xr.DataArray, size: int) -> xr.DataArray:
     if size == 1:
         return field
     if size < 1:
-        raise InvalidOption("pool", size, "a positive number of cells")
+        raise InvalidOption("pool", size, "a positive number of cells", "pool=1 compares cell by cell")
     for kind in ("y", "x"):  # one after the other is several times as fast as both at once
         squares = field.coarsen({dimension(field, kind): size}, boundary="trim")
         field = squares.reduce(np.max)  # which keeps NaN, as .max() does not
@@ -107,7 +107,12 @@ def contingency(
     forecast, observed = (max_pool(field, pool) for field in (forecast, observed))
     levels = np.atleast_1d(np.asarray(threshold, np.float64))
     if levels.ndim != 1 or not levels.size or np.isnan(levels).any():
-        raise InvalidOption("threshold", threshold, "a number or a list of numbers")
+        raise InvalidOption(
+            "threshold",
+            threshold,
+            "a number or a list of numbers",
+            "threshold=[16, 74, 133], say, in the units of the data",
+        )
     dims = dims_of(forecast, dim)
     fields = (forecast, observed) if weights is None else (forecast, observed, weights)
     kernel = partial(event_counts, forecast_thresholds=levels, observed_thresholds=levels)

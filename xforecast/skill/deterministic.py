@@ -12,11 +12,11 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import coordinate
+from xforecast.cf import degrees, keywords, target_months
 from xforecast.errors import InvalidOption
 from xforecast.skill._pairs import Dims, Samples, dims_of, exactly, score, single
 from xforecast.skill._reduce import mean, normalised, pearson
-from xforecast.skill.align import pick, target_months
+from xforecast.skill.times import pick
 
 __all__ = [
     "anomaly_correlation",
@@ -49,7 +49,7 @@ def area_weights(field: xr.DataArray | xr.Dataset) -> xr.DataArray:
     >>> area_weights(field).values.round(3)
     array([0.5, 1. , 0.5])
     """
-    latitude = field[coordinate(field, "latitude")]
+    latitude = degrees(field, "latitude")
     weights = xr.DataArray(np.cos(np.deg2rad(latitude.astype(np.float64)))).clip(min=0.0)
     weights.attrs = {"long_name": "cosine of latitude", "units": "1"}
     return weights.rename("area_weights")
@@ -70,7 +70,7 @@ def mse(
     ----------
     forecast, observed : DataArray or Dataset
         The same quantity. Observations over `time` are put on the valid times of a forecast first, as
-        `align` does. Of Datasets, the variables that both have. NumPy arrays of one shape are taken too.
+        `match_times` does. Of Datasets, the variables that both have. NumPy arrays of one shape are taken too.
     dim : str or iterable, optional
         Dimensions to average over, all by default.
     weights : DataArray, optional
@@ -267,7 +267,12 @@ def anomaly_correlation(
         climatology = pick(climatology.sel(month=np.arange(1, 13)), "month", target_months(forecast) % 12)
     unknown = [d for d in climatology.dims if d not in forecast.dims]
     if unknown:
-        raise InvalidOption("climatology", f"dimensions {unknown}", f"month, or some of {forecast.dims}")
+        raise InvalidOption(
+            "climatology",
+            f"dimensions {unknown}",
+            f"month, or some of {forecast.dims}",
+            f"climatology.isel({keywords(dict.fromkeys(unknown, 0))}), or climatology.mean({unknown})",
+        )
     forecast, observed, climatology = exactly(forecast, observed, climatology.reset_coords(drop=True))
     dims = dims_of(forecast, dim)
     f, o = forecast - climatology, observed - climatology

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension, sample_mean
+from xforecast.cf import dimension, find_dimension
 from xforecast.errors import InvalidOption
 
 __all__ = [
@@ -40,7 +40,13 @@ def _each_variable(function: F) -> F:
     return cast(F, wrapper)
 
 
-def whole_ensemble(forecast: xr.DataArray) -> tuple[xr.DataArray, str]:
+def sample_mean(forecast: xr.DataArray) -> xr.DataArray:
+    """The forecast itself, or the mean over its samples if it has them."""
+    sample = find_dimension(forecast, "sample")
+    return forecast if sample is None else forecast.mean(sample, skipna=False, dtype=np.float64)
+
+
+def in_one_chunk(forecast: xr.DataArray) -> tuple[xr.DataArray, Any]:
     """The forecast with all samples in one chunk, and the name of their dimension."""
     sample = dimension(forecast, "sample")
     return (forecast.chunk({sample: -1}) if forecast.chunks else forecast), sample
@@ -90,9 +96,9 @@ def ensemble_quantiles(forecast: xr.DataArray, q: float | Sequence[float]) -> xr
     >>> ensemble_quantiles(xr.DataArray([1.0, 2.0, 4.0], dims="sample"), [0.0, 0.5]).values
     array([1., 2.])
     """
-    forecast, sample = whole_ensemble(forecast)
+    forecast, sample = in_one_chunk(forecast)
     if not np.all((np.asarray(q, float) >= 0) & (np.asarray(q, float) <= 1)):
-        raise InvalidOption("q", q, "numbers from 0 to 1")
+        raise InvalidOption("q", q, "numbers from 0 to 1", "q=[0.1, 0.5, 0.9] for 10, 50 and 90 %")
     quantiles = forecast.astype(np.float64).quantile(q, sample, skipna=False)
     return _named(quantiles, forecast, "quantile")
 
@@ -179,7 +185,7 @@ def probability_matched_mean(forecast: xr.DataArray) -> xr.DataArray:
     >>> ensemble_mean(samples).values.round(1), probability_matched_mean(samples).values
     (array([[0. , 5.7, 2. ]]), array([[0., 7., 0.]]))
     """
-    forecast, sample = whole_ensemble(forecast)
+    forecast, sample = in_one_chunk(forecast)
     space = [dimension(forecast, kind) for kind in ("y", "x")]
     if forecast.chunks:
         forecast = forecast.chunk(dict.fromkeys(space, -1))

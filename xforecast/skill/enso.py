@@ -13,19 +13,23 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import (
-    MONTHS,
+from xforecast.cf import (
     coordinate,
+    counts_months,
     dimension,
-    find_dimension,
+    find_coordinate,
+    keywords,
+    month_number,
     only_variable,
-    sample_mean,
-    whole,
+    target_months,
+    with_index,
 )
 from xforecast.errors import InvalidOption
+from xforecast.skill._lazy import as_one_task
 from xforecast.skill._reduce import pearson
-from xforecast.skill.align import month_number, pick, take_months, target_months
+from xforecast.skill.ensemble import sample_mean
 from xforecast.skill.indices import SST, nino34, season_initials, season_offsets
+from xforecast.skill.times import pick, take_months
 
 __all__ = ["nino34_correlation", "nino34_error", "nino34_mean", "nino34_weighted_mean"]
 
@@ -110,7 +114,7 @@ def nino34_correlation(
     array([1, 2])
     """
     indices = celsius_index(forecast, weighted), celsius_index(observed, weighted)
-    return whole(partial(_correlation, window=window, targets=targets, base=base, seasons=seasons), *indices)
+    return as_one_task(partial(_correlation, window=window, targets=targets, base=base, seasons=seasons), *indices)
 
 
 def _correlation(
@@ -123,7 +127,9 @@ def _correlation(
     seasons: bool | Literal["each"] | None,
 ) -> xr.DataArray:
     if seasons not in (True, False, None, "each"):
-        raise InvalidOption("seasons", seasons, 'True, False, "each" or None')
+        raise InvalidOption(
+            "seasons", seasons, 'True, False, "each" or None', "seasons=None chooses by the number of starts"
+        )
     predicted, verified, target, full = _season_pairs(forecast, observed, window, targets, base)
     by_season = full if seasons is None else seasons
     if by_season:
@@ -192,7 +198,7 @@ def nino34_error(
     array([0.1, 0.2])
     """
     error = partial(_error, window=window, targets=targets, base=base)
-    return whole(error, celsius_index(forecast, weighted), celsius_index(observed, weighted))
+    return as_one_task(error, celsius_index(forecast, weighted), celsius_index(observed, weighted))
 
 
 def _error(
@@ -272,8 +278,9 @@ def lead_weights(leads: int) -> np.ndarray:
 def celsius_index(data: xr.Dataset | xr.DataArray, weighted: bool) -> xr.DataArray:
     """The index itself, or that of a field, in degrees Celsius where it is a temperature."""
     array = only_variable(data, *SST)
-    field = find_dimension(array, "latitude") is not None or find_dimension(array, "longitude") is not None
-    index = nino34(array, weighted=weighted) if field else array.astype(np.float64)
+    places = (find_coordinate(array, kind) for kind in ("latitude", "longitude"))
+    is_field = any(name is not None and array[name].ndim for name in places)
+    index = nino34(array, weighted=weighted) if is_field else array.astype(np.float64)
     return index - xr.where(index.mean() > 200.0, 273.15, 0.0)
 
 
@@ -283,6 +290,9 @@ def by_month(forecast: xr.DataArray) -> xr.DataArray:
     if init not in forecast.dims:
         forecast = forecast.expand_dims(init)
     lead = dimension(forecast, "lead")
+    if lead not in forecast.coords:
+        remedy = f".assign_coords({{{lead!r}: ({lead!r}, [1, 2, ...])}}), the months from the last input month"
+        raise InvalidOption(str(lead), "no numbers of months", "whole months", remedy)
     names = {old: new for old, new in ((init, "init"), (lead, "lead")) if old != new}
     monthly = forecast.rename(names).reset_coords(drop=True)
     return monthly.assign_coords(lead=_whole_months(monthly["lead"]))
@@ -291,7 +301,7 @@ def by_month(forecast: xr.DataArray) -> xr.DataArray:
 def _whole_months(lead: xr.DataArray) -> xr.DataArray:
     values = lead.values
     units = lead.attrs.get("units")
-    if np.issubdtype(values.dtype, np.timedelta64) or (units is not None and units not in MONTHS):
+    if values.dtype.kind not in "iuf" or not (units is None or counts_months(lead)):
         raise InvalidOption(
             str(lead.name),
             f"dtype {values.dtype}, units {units!r}",
@@ -299,15 +309,21 @@ def _whole_months(lead: xr.DataArray) -> xr.DataArray:
             "give it integers and units 'months'",
         )
     if not (values == np.round(values)).all():
-        raise InvalidOption(str(lead.name), values.tolist(), "whole months")
+        raise InvalidOption(
+            str(lead.name),
+            values.tolist(),
+            "whole months",
+            f"forecast.assign_coords({keywords({lead.name: np.round(values).astype(int).tolist()})})",
+        )
     return lead.copy(data=values.astype(np.int64)).assign_attrs(units="months")
 
 
 def anomalies(forecast: xr.DataArray, observed: xr.DataArray, base: slice | None) -> tuple[xr.DataArray, xr.DataArray]:
     """Anomalies of a forecast index, with dimensions `init` and `lead`, and of the record, with `time`."""
     monthly = by_month(forecast)
+    observed = with_index(observed, "time")
     time = dimension(observed, "time")
-    truth = observed.rename({time: "time"} if time != "time" else {}).reset_coords(drop=True)
+    truth = observed.reset_coords(drop=True).rename({time: "time"} if time != "time" else {})
     truth_is_temperature, forecast_is_temperature = is_temperature(truth), is_temperature(monthly)
     if forecast_is_temperature and not truth_is_temperature:
         raise InvalidOption(

@@ -7,9 +7,8 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import coordinate, dimension, only_variable
+from xforecast.cf import degrees, dimension, keywords, month_number, only_variable, with_index
 from xforecast.errors import InvalidOption
-from xforecast.skill.align import month_number
 
 __all__ = ["nino34", "seasonal_mean"]
 
@@ -65,8 +64,7 @@ def nino34(data: xr.Dataset | xr.DataArray, *, weighted: bool = True) -> xr.Data
     'degC'
     """
     sst = only_variable(data, *SST)
-    latitude = sst[coordinate(sst, "latitude")]
-    longitude = sst[coordinate(sst, "longitude")] % 360
+    latitude, longitude = degrees(sst, "latitude"), degrees(sst, "longitude") % 360
     box, dims = _region(sst, latitude, longitude)
     cos = np.cos(np.deg2rad(box[latitude.name].astype(np.float64)))
     inside = _between(box[latitude.name], NINO34["south"], NINO34["north"]) & _between(
@@ -149,13 +147,14 @@ def seasonal_mean(index: xr.DataArray, window: int = 3, *, min_months: int | Non
     array([nan,  2.,  2.,  2., nan])
     """
     season_offsets(window)
+    index = with_index(index, "time")
     time = dimension(index, "time")
     if (np.diff(month_number(index[time])) != 1).any():
         raise InvalidOption(
             str(time),
             "months that lack or are out of order",
             "one value for each month",
-            f'.resample({time}="MS")',
+            f".sortby({time!r}).resample({keywords({time: 'MS'})}).mean()",
         )
     mean = index.rolling({time: window}, center=True, min_periods=min_months or window).mean()
     mean.attrs = {

@@ -8,16 +8,10 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtr, ndtri
 
-from xforecast.cf.coordinates import coordinate, find_dimension, whole
+from xforecast.cf import coordinate, find_coordinate, find_dimension, target_months
 from xforecast.errors import InvalidOption
-from xforecast.skill.align import target_months
-from xforecast.skill.enso import (
-    anomalies,
-    by_month,
-    celsius_index,
-    is_temperature,
-    season_means,
-)
+from xforecast.skill._lazy import as_one_task
+from xforecast.skill.enso import anomalies, by_month, celsius_index, is_temperature, season_means
 from xforecast.skill.indices import season_initials, season_offsets
 
 __all__ = ["enso_outlook"]
@@ -35,7 +29,7 @@ def enso_outlook(
     r"""Outlook of El Nino, neutral conditions and La Nina by season.
 
     With `error`, each of the M samples :math:`x_s` is dressed with a Gaussian kernel of the variance that
-    the samples lack, so that the whole has the error that past forecasts had:
+    the samples lack, so that all together have the error that past forecasts had:
 
     .. math:: P(\text{El Nino}) = \frac1M \sum_s \Phi\!\left(\frac{x_s - \theta}{\sigma}\right),
               \qquad \sigma^2 = \max(e^2 - s^2, 0)
@@ -87,7 +81,7 @@ def enso_outlook(
     """
     outlook = partial(_outlook, threshold=threshold, window=window, interval=interval)
     forecast, record = (None if data is None else celsius_index(data, True) for data in (nino34_forecast, observed))
-    return whole(outlook, forecast, record, error if error is None else xr.DataArray(error))
+    return as_one_task(outlook, forecast, record, error if error is None else xr.DataArray(error))
 
 
 def _outlook(
@@ -122,10 +116,16 @@ def _outlook(
 
 def _kernel(seasons: xr.DataArray, error: xr.DataArray) -> xr.DataArray:
     """Standard deviation of the kernel that brings the spread of the samples up to the error."""
-    if "lead" in error.coords:
+    if (lead := find_coordinate(error, "lead")) in error.coords:
+        error = error if lead == "lead" else error.rename({lead: "lead"})
         missing = sorted(set(seasons["lead"].values.tolist()) - set(error["lead"].values.tolist()))
         if missing:
-            raise InvalidOption("error", f"none for leads {missing}", "one for the lead of every season")
+            raise InvalidOption(
+                "error",
+                f"none for leads {missing}",
+                "one for the lead of every season",
+                "nino34_error(past_forecasts, observed) gives one for each; or error=1.0, a number for all leads",
+            )
         error = error.sel(lead=seasons["lead"])
     several = seasons.sizes["sample"] > 1
     variance = seasons.var("sample", ddof=1, skipna=False) if several else xr.zeros_like(seasons[0])

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension, find_dimension, sample_mean
+from xforecast.cf import dimension, find_dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import COUNTS, event_counts
 from xforecast.skill._pairs import Dims, dims_of, score
 from xforecast.skill._pieces import pieces
 from xforecast.skill._reduce import by_block, mean
-from xforecast.skill.ensemble import ensemble_variance, exceedance_probability, whole_ensemble
+from xforecast.skill.ensemble import ensemble_variance, exceedance_probability, in_one_chunk, sample_mean
 
 __all__ = ["brier", "crps", "rank_histogram", "reliability", "roc", "spread_skill"]
 
@@ -72,7 +72,7 @@ def crps(
     """
     if find_dimension(forecast, "sample") is None:
         forecast = forecast.expand_dims("sample")
-    forecast, sample = whole_ensemble(forecast)
+    forecast, sample = in_one_chunk(forecast)
     values = xr.apply_ufunc(
         partial(_crps, fair=fair),
         forecast,
@@ -173,7 +173,12 @@ def _probability_and_event(
     ensemble = find_dimension(forecast, "sample") is not None
     if threshold is None:
         if ensemble:
-            raise InvalidOption("threshold", threshold, "a threshold, for a forecast of samples")
+            raise InvalidOption(
+                "threshold",
+                threshold,
+                "a threshold, for a forecast of samples",
+                "threshold=1.0, say, in the units of the data",
+            )
         return forecast.astype(np.float64), observed.astype(np.float64)
     if not ensemble:
         raise InvalidOption(
@@ -340,7 +345,7 @@ def reliability(
     fields = (probability, event) if weights is None else (probability, event, weights)
     dims = _dims(forecast, dim)
     if bins < 1:
-        raise InvalidOption("bins", bins, "1 or more")
+        raise InvalidOption("bins", bins, "1 or more", "bins=10")
     new = {"sum": 3, "forecast_probability": bins}
     sums = by_block(partial(_bins, bins=bins), *fields, dim=dims, new=new).sum(dims)
     middle = (np.arange(bins) + 0.5) / bins

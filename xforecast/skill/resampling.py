@@ -71,7 +71,12 @@ def _name(metric: Score) -> str:
 def _perfect(metric: Score) -> float:
     facts = SCORES.get(_name(metric))
     if facts is None:
-        raise InvalidOption("perfect", None, f"the best value of {_name(metric)}")
+        raise InvalidOption(
+            "perfect",
+            None,
+            f"the best value of {_name(metric)}",
+            "perfect=0.0, say, the score of a forecast that is always right",
+        )
     return facts.perfect
 
 
@@ -105,7 +110,7 @@ def bootstrap(
     confidence : float
         Part of the resamples within the interval.
     seed : int
-        Of the random choice of blocks.
+        Seed of the random choice of blocks.
     **options
         For `metric`.
 
@@ -118,7 +123,7 @@ def bootstrap(
     -----
     Blocks are drawn with replacement from all circular ones (Politis & Romano, 1992). The score is computed for each
     resample, so forecasts are best reduced to what it needs (an index, a region), loaded, and observations put on
-    their valid times by `align`, before.
+    their valid times by `match_times`, before.
 
     Examples
     --------
@@ -203,19 +208,29 @@ def _isel(data: Any, over: str, chosen: np.ndarray | None) -> Any:
 def _cases(over: str, forecast: Any, *others: Any) -> int:
     """Number of cases, which must be the same in all that have them."""
     if over not in forecast.dims:
-        raise InvalidOption("over", over, f"a dimension of the forecast, of {tuple(forecast.dims)}")
+        raise InvalidOption(
+            "over",
+            over,
+            f"a dimension of the forecast, of {tuple(forecast.dims)}",
+            f"over={str(next(iter(forecast.dims), 'init'))!r}",
+        )
     sizes = {data.sizes[over] for data in (forecast, *others) if over in data.dims}
     if len(sizes) > 1:
-        raise InvalidOption(over, f"{sorted(sizes)} cases", "the same cases in all")
+        raise InvalidOption(
+            over,
+            f"{sorted(sizes)} cases",
+            "the same cases in all",
+            "xarray.align(forecast, observed) keeps those that both have",
+        )
     return sizes.pop()
 
 
 def _resample(cases: int, block: int | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Positions of resampled cases, in circular blocks."""
     if resamples < 1:
-        raise InvalidOption("resamples", resamples, "1 or more")
+        raise InvalidOption("resamples", resamples, "1 or more", "resamples=1000")
     if block is not None and not 1 <= block <= cases:
-        raise InvalidOption("block", block, f"from 1 to the number of cases, {cases}")
+        raise InvalidOption("block", block, f"from 1 to the number of cases, {cases}", "block=None chooses a length")
     length = min(block or math.ceil(cases ** (1 / 3)), cases)
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
@@ -226,7 +241,7 @@ def _resample(cases: int, block: int | None, resamples: int, seed: int) -> Itera
 def _interval(estimate: xr.DataArray, drawn: xr.DataArray, confidence: float) -> xr.Dataset:
     """The estimate with the central interval of the resamples."""
     if not 0 < confidence < 1:
-        raise InvalidOption("confidence", confidence, "a share between 0 and 1, such as 0.95")
+        raise InvalidOption("confidence", confidence, "a share between 0 and 1, such as 0.95", "confidence=0.95")
     if drawn.chunks:
         drawn = drawn.chunk({"resample": -1})
     ends = drawn.quantile([(1 - confidence) / 2, (1 + confidence) / 2], "resample")

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from xforecast.cf.coordinates import dimension
+from xforecast.cf import dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._counts import comparable
 from xforecast.skill._pairs import Dims, Samples, dims_of, exactly, score, single
@@ -74,7 +74,7 @@ def fss(
     space = [dimension(forecast, kind) for kind in ("y", "x")]
     levels, sides = np.atleast_1d(np.asarray(threshold, float)), np.atleast_1d(window)
     if (sides < 1).any() or sides.dtype.kind not in "iu":
-        raise InvalidOption("window", window, "a positive number of cells, or a list of them")
+        raise InvalidOption("window", window, "a positive number of cells, or a list of them", "window=[1, 5, 9]")
     if forecast.chunks:
         forecast, observed = (field.chunk(dict.fromkeys(space, -1)) for field in (forecast, observed))
     sums = xr.apply_ufunc(
@@ -159,12 +159,17 @@ def ssim(
     (1.0, 0.65)
     """
     if not data_range > 0:
-        raise InvalidOption("data_range", data_range, "a number above 0")
+        raise InvalidOption("data_range", data_range, "a number above 0", "data_range=255.0 for codes of 0 to 255")
     forecast, comment = single(forecast, dim, samples)
     space = [dimension(forecast, kind) for kind in ("y", "x")]
     if min(forecast.sizes[d] for d in space) <= 2 * SSIM_RADIUS:
         found = {d: forecast.sizes[d] for d in space}
-        raise InvalidOption("forecast", f"maps of {found}", f"at least {2 * SSIM_RADIUS + 1} cells each way")
+        raise InvalidOption(
+            "forecast",
+            f"maps of {found}",
+            f"at least {2 * SSIM_RADIUS + 1} cells each way",
+            "open a larger region; for small maps take rmse or correlation",
+        )
     if forecast.chunks:
         forecast, observed = (field.chunk(dict.fromkeys(space, -1)) for field in (forecast, observed))
     maps = xr.apply_ufunc(

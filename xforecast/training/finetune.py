@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 from torch import nn
 
-from xforecast.cf.variables import Ambiguous, find_variable
+from xforecast.cf import Ambiguous, find_variable
 from xforecast.errors import InvalidOption, UnknownForecaster
 from xforecast.forecaster import Forecaster, load
 from xforecast.labels import Report, as_dataset, conform_record, fields_of, make_spec, names_of

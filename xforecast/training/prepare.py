@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from xforecast.cf.units import compatible, conversion
+from xforecast.cf import compatible, conversion, with_index
 from xforecast.errors import InvalidOption, TrainingError
 from xforecast.forecaster import pick_device
 from xforecast.labels import Report, make_spec, time_axis
@@ -80,7 +80,7 @@ def prepare(
     **described
         Options of `make_spec`.
     """
-    ds, valid = (in_memory_or_not(data, in_memory) for data in (ds, valid))
+    ds, valid = (in_memory_or_not(_with_times(data), in_memory) for data in (ds, valid))
     training_period, held_out = _split(ds, valid)
     if spec is None and origin is not None:
         spec = origin.spec(ds, training_period, **described)
@@ -110,6 +110,11 @@ def check_call(ds: Any, valid: Any, members: int | None, device: str, options: T
         raise InvalidOption(
             f"times of {dim!r}", f"{repeated} that are there twice", "every time once", f"ds.drop_duplicates({dim!r})"
         )
+
+
+def _with_times(data: Any) -> Any:
+    """Data whose time dimension has the name of its coordinate; what is no data stays as it is."""
+    return with_index(data, "time") if isinstance(data, xr.Dataset | xr.DataArray) else data
 
 
 def _lengths(model: Any, history: int | None, horizon: int | None) -> tuple[int, int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension, find_dimension, sample_mean
+from xforecast.cf import dimension, find_dimension, keywords
 from xforecast.errors import InvalidOption
 from xforecast.skill._reduce import total
+from xforecast.skill.ensemble import sample_mean
 from xforecast.skill.enso import lead_weights
 from xforecast.skill.indices import nino34
 
@@ -102,7 +103,9 @@ def _labelled(data: xr.DataArray | np.ndarray) -> xr.DataArray:
     lat, lon = (dimension(data, kind) for kind in ("latitude", "longitude"))
     sequence = [d for d in data.dims if d not in (lead, lat, lon)]
     if len(sequence) != 1:
-        raise InvalidOption("dimensions", data.dims, "lead, latitude, longitude and one for the sequences")
+        names = keywords(dict.fromkeys(sequence[1:], 0))
+        remedy = f".isel({names})" if sequence else ".expand_dims('sequence')"
+        raise InvalidOption("dimensions", data.dims, "lead, latitude, longitude and one for the sequences", remedy)
     values = data.transpose(*sequence, lead, lat, lon).astype(np.float64).data
     coords = {"lat": data[lat].values, "lon": data[lon].values}
     return xr.DataArray(values, coords=coords, dims=("sequence", "lead", "lat", "lon"))
@@ -129,5 +132,10 @@ def _target(nino34_observed: xr.DataArray | np.ndarray, index: xr.DataArray) -> 
     values = nino34_observed.data if isinstance(nino34_observed, xr.DataArray) else np.asarray(nino34_observed)
     wanted = (index.sizes["sequence"], index.sizes["lead"])
     if values.shape != wanted:
-        raise InvalidOption("nino34_observed", f"shape {values.shape}", f"{wanted}: sequences by windows")
+        raise InvalidOption(
+            "nino34_observed",
+            f"shape {values.shape}",
+            f"{wanted}: sequences by windows",
+            "leave it out, and the index is that of observed",
+        )
     return xr.DataArray(values.astype(np.float64), dims=("sequence", "lead"))

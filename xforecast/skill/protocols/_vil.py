@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from xforecast.cf.coordinates import dimension, find_dimension
+from xforecast.cf import dimension, find_dimension
 from xforecast.errors import InvalidOption
 from xforecast.skill._pairs import Samples, pair
 from xforecast.skill.categorical import contingency
@@ -38,7 +38,12 @@ def images(
         if not isinstance(data, xr.DataArray):
             letters = layout if np.ndim(data) == len(layout) else layout.replace("S", "")
             if np.ndim(data) != len(letters) or set(letters) - set(LETTERS):
-                raise InvalidOption("layout", f"{layout!r} for shape {np.shape(data)}", "a letter of SNTHWC an axis")
+                raise InvalidOption(
+                    "layout",
+                    f"{layout!r} for shape {np.shape(data)}",
+                    "a letter of SNTHWC an axis",
+                    'layout="NTHWC", say, for (sequence, time, height, width, channel)',
+                )
             data = xr.DataArray(data, dims=[LETTERS[letter] for letter in letters])
         labelled.append(data)
     return pair(*labelled)
@@ -49,7 +54,7 @@ def published_scores(
 ) -> xr.Dataset:
     """The papers' scores of images of 0 to 255, with counts, by threshold and averaged over thresholds."""
     if mode not in ("0", "1", "2"):
-        raise InvalidOption("mode", mode, '"0", "1" or "2"')
+        raise InvalidOption("mode", mode, '"0", "1" or "2"', 'mode="0" counts over everything')
     time = find_dimension(forecast, "lead") or dimension(forecast, "time")
     sample = find_dimension(forecast, "sample")
     dims = [d for d in forecast.dims if mode == "0" or d != time]

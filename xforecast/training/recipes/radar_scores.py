@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from xforecast import skill
-from xforecast.datasets.radar import average_pixels, middle_cells, open_radar
+from xforecast.datasets import average_pixels, middle_cells, open_radar
 from xforecast.forecaster import Forecaster, generator
 from xforecast.models import STEPS, Extrapolation, ExtrapolationConfig, Persistence, PersistenceConfig, STEPSConfig
 from xforecast.spec import DataSpec
