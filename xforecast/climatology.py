@@ -1,6 +1,6 @@
 """Mean cycles of the year, and the anomalies from them: the public functions of `xforecast.labels`."""
 
-from xforecast.labels.climatology import anomaly, detrend, monthly_climatology
+from xforecast.labels import anomaly, detrend, monthly_climatology
 
 climatology = monthly_climatology
 """The earlier name."""

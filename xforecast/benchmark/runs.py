@@ -29,11 +29,11 @@ from xforecast.models import (
     Config,
     build,
     configure,
+    contract,
     cost,
     count_parameters,
     find_config,
     find_model,
-    learns,
     presets,
 )
 from xforecast.training import fit
@@ -250,7 +250,9 @@ def _is_forecaster(name: str) -> bool:
 
 def _learns(options: Mapping[str, Any], experiment: Experiment) -> bool:
     """Whether a row is a network that has to be trained by gradient."""
-    return "forecaster" not in options and learns(_on_no_device(_config(options, _shape(experiment, networks=True))))
+    return "forecaster" not in options and contract.learns(
+        _on_no_device(_config(options, _shape(experiment, networks=True)))
+    )
 
 
 def _place(place: Path, name: str) -> Path:
@@ -365,7 +367,7 @@ def _affordable(config: Config, shape: Mapping[str, Any], batch_size: int, minut
     """Number of training steps that fit into a time on this machine, from a few steps whose time is measured."""
     place = pick_device(device)
     network = _network(config).to(place)
-    grid = getattr(config, "frame_grid", None) or getattr(config, "grid", shape["grid"])  # a preset has its own
+    grid = config.frame_grid or shape["grid"]  # a preset has its own
     x = torch.randn(batch_size, shape["history"], *grid, shape["input_channels"], device=place)
     y = torch.randn(batch_size, shape["horizon"], *grid, shape["output_channels"], device=place)
     spent = []

@@ -14,7 +14,7 @@ import xarray as xr
 from xforecast import plot
 from xforecast.benchmark.tasks import TASKS
 from xforecast.plot import pyplot
-from xforecast.training.recipes.markdown import markdown_table
+from xforecast.training.recipes import markdown_table
 
 __all__ = ["Table"]
 

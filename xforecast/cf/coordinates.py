@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import xarray as xr
 
 from xforecast.errors import InvalidOption
+from xforecast.spec import is_cftime_date
 
 __all__ = [
     "AXES",
@@ -192,7 +193,7 @@ def has_dates(variable: xr.Variable | xr.DataArray) -> bool:
         return variable.dtype.kind == "M"
     if not variable.size or variable.chunks:
         return False
-    return hasattr(variable[dict.fromkeys(variable.dims, 0)].values.item(), "calendar")
+    return is_cftime_date(variable[dict.fromkeys(variable.dims, 0)].values.item())
 
 
 def in_degrees(coordinate: xr.DataArray) -> bool:

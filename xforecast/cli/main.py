@@ -59,7 +59,7 @@ def _demo(chosen: argparse.Namespace) -> None:
 
 
 def _forecast(chosen: argparse.Namespace) -> None:
-    from xforecast.cf.files import check_name, open_data, write
+    from xforecast.cf import check_name, open_data, write
     from xforecast.forecaster import forecast
 
     if check_name(chosen.output).resolve() == Path(chosen.input).resolve():
@@ -72,7 +72,7 @@ def _forecast(chosen: argparse.Namespace) -> None:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    from xforecast.cf.files import open_data
+    from xforecast.cf import open_data
     from xforecast.forecaster import check
 
     report = check(open_data(chosen.input), chosen.model, **_options(chosen, DATA_OPTIONS))

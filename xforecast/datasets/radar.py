@@ -178,7 +178,8 @@ def average_pixels(rain_rate: xr.DataArray, factor: int) -> xr.DataArray:
     if isinstance(factor, bool) or not isinstance(factor, int | np.integer) or factor < 1:
         raise InvalidOption("factor", factor, "a whole number, 1 or more", "factor=2 averages 2 x 2 pixels")
     if not isinstance(rain_rate, xr.DataArray):
-        name = next(map(str, getattr(rain_rate, "data_vars", ())), "rain_rate")
+        names = rain_rate.data_vars if isinstance(rain_rate, xr.Dataset) else ()
+        name = next(map(str, names), "rain_rate")
         remedy = f"average_pixels(ds[{name!r}], {factor}).to_dataset()"
         raise InvalidOption("rain_rate", type(rain_rate).__name__, "a DataArray", remedy)
     space = [dimension(rain_rate, axis) for axis in ("y", "x")]

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from xforecast.cf.download import cache_folder, download
+from xforecast.cf import cache_folder, download
 from xforecast.errors import CheckpointError, DataFileError, UnknownForecaster
 from xforecast.forecaster.folder import CONFIG_FILE, write
 from xforecast.forecaster.published import PUBLISHED, Published

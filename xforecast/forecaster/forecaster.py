@@ -20,9 +20,8 @@ from xforecast.forecaster.lazy import lazily
 from xforecast.forecaster.options import ForecastOptions
 from xforecast.forecaster.predictor import Predictor
 from xforecast.labels import Conformed, Report, check_values, conform, label, region_weights, windows, with_residual
-from xforecast.models.blocks.tiling import Tiles
-from xforecast.models.constraints import as_constraint
-from xforecast.models.contract import config_of, count_parameters
+from xforecast.models import constraints, contract, count_parameters
+from xforecast.models.blocks import Tiles
 from xforecast.spec import DataSpec
 
 __all__ = ["Forecaster"]
@@ -373,7 +372,7 @@ class Forecaster:
     # -------------------------------------------------------------- for people
 
     def _rows(self) -> list[tuple[str, str]]:
-        config = config_of(self.model)
+        config = contract.config_of(self.model)
         made_of = f" of {config.summary}" if config is not None and config.summary else ""
         model = f"{type(self.model).__name__}{made_of}"
         rows = [("model", f"{model}, {count_parameters(self.model):,} parameters")]
@@ -396,5 +395,5 @@ def _with_cells(asked: ForecastOptions, ready: Conformed) -> ForecastOptions:
     """Options whose constraint has arrays of the model's cells in place of regions by labels."""
     if asked.constraint is None:
         return asked
-    constraint = as_constraint(asked.constraint)
+    constraint = constraints.as_constraint(asked.constraint)
     return asked.with_constraint(constraint.with_regions(lambda value, name: region_weights(value, ready.source, name)))

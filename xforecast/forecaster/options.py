@@ -11,7 +11,7 @@ import numpy as np
 
 from xforecast.errors import InvalidOption
 from xforecast.forecaster.devices import pick_device, pick_precision
-from xforecast.models.contract import SamplingOptions
+from xforecast.models import SamplingOptions
 
 if TYPE_CHECKING:
     from xforecast.forecaster.predictor import Predictor

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from xforecast.cf.download import cache_folder
+from xforecast.cf import cache_folder
 from xforecast.errors import InvalidOption, XForecastWarning
 from xforecast.forecaster.devices import device_lock, in_batches, pick_device, pick_precision
 from xforecast.forecaster.folder import CONFIG_FILE, identity, write
 from xforecast.forecaster.options import ForecastOptions, positive
 from xforecast.forecaster.progress import track
 from xforecast.forecaster.randomness import generator
-from xforecast.models.blocks.tiling import tiled
-from xforecast.models.constraints import Constraint, as_constraint, check_constraint
-from xforecast.models.contract import Abilities, abilities_of, draws_samples
+from xforecast.models import Abilities, Constraint, constraints, contract
+from xforecast.models.blocks import tiled
 from xforecast.spec import DataSpec, normalise, restore
 
 __all__ = ["Predictor"]
@@ -70,7 +69,7 @@ class Predictor:
     @property
     def abilities(self) -> Abilities:
         """What the model can do."""
-        return abilities_of(self.model)
+        return contract.abilities_of(self.model)
 
     @cached_property
     def digest(self) -> str:
@@ -172,7 +171,7 @@ class Predictor:
         if runs.constraint is not None:
             history = network_in[runs.start_of[:size]].to(runs.device)
             frames = (self.spec.horizon, *x.shape[2:4], len(self.spec.targets))
-            check_constraint(runs.constraint, history, frames)
+            constraints.check_constraint(runs.constraint, history, frames)
         found = runs.all(size, asked.progress, self.name).numpy()
         found = found.reshape(len(x), -1, *found.shape[1:])[:, :, : asked.horizon]
         values = restore(found, x, self.spec)
@@ -234,8 +233,8 @@ class _Runs:
     contexts: dict[int, tuple[torch.Tensor, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.abilities = abilities_of(self.model)
-        self.drawn = draws_samples(self.model)
+        self.abilities = contract.abilities_of(self.model)
+        self.drawn = contract.draws_samples(self.model)
         self.device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
         count = len(self.numbers) if self.drawn else 1
         self.start_of = np.repeat(np.arange(len(self.histories)), count)
@@ -243,7 +242,7 @@ class _Runs:
         self.options = {} if self.asked.drawing is None else self.asked.drawing.to_dict()
         self.constraint: Constraint | None = None
         if self.options.get("constraint") is not None:
-            constraint = as_constraint(self.options["constraint"])
+            constraint = constraints.as_constraint(self.options["constraint"])
             self.constraint = constraint.seen_through(self.spec.to_physical)
             self.options |= {"constraint": self.constraint, "report": True}
         self.residual = np.zeros((len(self.start_of), 2), np.float32)

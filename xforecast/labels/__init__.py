@@ -1,5 +1,6 @@
 """From labelled data to what a model takes, and back: checks, repairs, windows, and labels on the forecast."""
 
+from xforecast.labels.climatology import anomaly, detrend, monthly_climatology
 from xforecast.labels.conform import conform, conform_record
 from xforecast.labels.conformed import Conformed, label
 from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of, time_axis
@@ -18,14 +19,17 @@ __all__ = [
     "Report",
     "Source",
     "Starts",
+    "anomaly",
     "arrays_of",
     "as_dataset",
     "check_values",
     "conform",
     "conform_record",
+    "detrend",
     "fields_of",
     "label",
     "make_spec",
+    "monthly_climatology",
     "names_of",
     "region_weights",
     "time_axis",

@@ -58,9 +58,10 @@ def _shapes(height: float) -> Path | None:
 def _lines(file: Path) -> list[np.ndarray]:
     """Lines (point, 2) of longitude and latitude."""
     from cartopy.io.shapereader import Reader
+    from shapely import get_parts
 
-    shapes = Reader(str(file)).geometries()
-    return [np.array(line.coords)[:, :2] for shape in shapes for line in getattr(shape, "geoms", [shape])]
+    shapes = list(Reader(str(file)).geometries())
+    return [np.array(line.coords)[:, :2] for line in get_parts(shapes)]
 
 
 def _crs(field: xr.DataArray):

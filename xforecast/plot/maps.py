@@ -107,12 +107,15 @@ class _Maps:
         return image
 
     def colour_bar(self, figure, axes, image) -> None:
+        from matplotlib.colors import BoundaryNorm
+
         height = figure.bbox.height / pyplot().rcParams["figure.dpi"] * 0.75
         bar = figure.colorbar(image, ax=axes, aspect=max(height / 0.16, 8.0), pad=0.02, spacing="uniform")
         bar.set_label(fill(self.label, max(int(height / 0.08), 16)), color=INK, fontsize=9)
         bar.ax.tick_params(labelsize=8, colors=INK, length=2)
-        breaks = getattr(self.colours["norm"], "boundaries", None)
-        if breaks is not None:
+        norm = self.colours["norm"]
+        if isinstance(norm, BoundaryNorm):
+            breaks = norm.boundaries
             every = max(1, int(np.ceil(len(breaks) / max(height / 0.22, 2))))
             first = (len(breaks) // 2) % every if self.scale.symmetric else 0
             bar.set_ticks(breaks[first::every])

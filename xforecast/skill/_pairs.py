@@ -78,7 +78,7 @@ def _each_variable(
 
 def _like(data: xr.Dataset, array: Any) -> xr.DataArray:
     """The variable of a Dataset that has the name of an array, or is alone."""
-    name = getattr(array, "name", None)
+    name = array.name if isinstance(array, xr.DataArray) else None
     return data[name] if name in data.data_vars else only_variable(data)
 
 
@@ -148,7 +148,7 @@ def _same_units(forecast: xr.DataArray, observed: xr.DataArray) -> None:
 def _labelled(data: Any, other: Any) -> xr.DataArray:
     if isinstance(data, xr.DataArray):
         return data
-    array = data if hasattr(data, "shape") else np.asarray(data)
+    array = np.asarray(data) if isinstance(data, list | tuple | int | float) else data
     if isinstance(other, xr.DataArray) and array.shape == other.shape:
         return xr.DataArray(array, dims=other.dims)
     return xr.DataArray(array)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
-from xforecast.models import Config, abilities_of
+from xforecast.models import Config, contract
 from xforecast.training.fit import fit
 
 __all__ = ["align_knowledge"]
@@ -70,7 +70,7 @@ def align_knowledge(
     >>> able.model.alignment.config.functional
     'mean_intensity'
     """
-    if "alignment" not in abilities_of(forecaster.model).parts:
+    if "alignment" not in contract.abilities_of(forecaster.model).parts:
         raise InvalidOption(
             "forecaster", forecaster.name, "a PreDiff that is not in moving coordinates: alignment networks see fields "
             "before they are moved", "constraint= works without a network, guidance='decoder'",
@@ -79,7 +79,7 @@ def align_knowledge(
     own: dict[str, Any] = {"functional": functional, "name": name}
     if network is not None:
         own["network"] = network
-    stages: dict[str, Any] = dict.fromkeys(abilities_of(model).parts) | {"alignment": own}
+    stages: dict[str, Any] = dict.fromkeys(contract.abilities_of(model).parts) | {"alignment": own}
     taught = fit(ds, model, spec=forecaster.spec, stages=stages, name=forecaster.name, **options)
     card = {**forecaster.card, "alignment": model.alignment.config.functional}  # type: ignore[union-attr]
     return Forecaster(taught.model, taught.spec, card)

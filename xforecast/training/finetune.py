@@ -15,7 +15,7 @@ from xforecast.cf import Ambiguous, find_variable
 from xforecast.errors import InvalidOption, UnknownForecaster
 from xforecast.forecaster import Forecaster, load
 from xforecast.labels import Report, as_dataset, conform_record, fields_of, make_spec, names_of
-from xforecast.models import MODELS, Ensemble, config_of, find_model, name_of
+from xforecast.models import MODELS, Ensemble, contract, find_model, name_of
 from xforecast.spec import DataSpec, Variable
 
 __all__ = ["Origin", "origin_of"]
@@ -73,7 +73,7 @@ class Origin:
     def model(self) -> Any:
         """What a network like these is built from: its configuration, or a copy of a module of the user's own."""
         network = self.networks[0]
-        return config_of(network) if name_of(network) is not None else copy.deepcopy(network)
+        return contract.config_of(network) if name_of(network) is not None else copy.deepcopy(network)
 
     def members(self, wanted: int | None) -> int:
         """How many networks to train."""

@@ -18,7 +18,7 @@ from xforecast._doors import FIT, door
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
-from xforecast.models import Config, Ensemble, abilities_of
+from xforecast.models import Config, Ensemble, contract
 from xforecast.spec import DataSpec
 from xforecast.training.finetune import Origin, origin_of
 from xforecast.training.networks import network_for, train_network
@@ -184,7 +184,7 @@ def _trained(
                 if member == 0:
                     origin.warn()
             place = {**run, "folder": Path(root) / f"member-{member}"}
-            if abilities_of(network).parts:
+            if contract.abilities_of(network).parts:
                 if members is not None and members > 1:
                     raise InvalidOption("members", members, "1 for a model that draws samples itself", "members=1")
                 train_stages(

@@ -18,9 +18,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from xforecast.errors import InvalidOption, TrainingError
-from xforecast.models import abilities_of
+from xforecast.models import contract
 from xforecast.models.blocks import recomputing_layers
-from xforecast.models.prediff.schedule import warming_average
+from xforecast.models.prediff import warming_average
 from xforecast.training.checkpoints import RECORD, Curve, WholeFiles, check_same_training, identity
 from xforecast.training.loader import Prefetched, Shares, Shuffled, pass_seed
 from xforecast.training.options import TrainingOptions, decay_groups, learning_rate_factor
@@ -75,7 +75,7 @@ class _Learner(lightning.LightningModule):
             torch.manual_seed(pass_seed(self.options.seed, self.passes()) + self.trainer.global_rank)
 
     def training_step(self, batch, index):
-        if abilities_of(self.model).follows_training:
+        if contract.abilities_of(self.model).follows_training:
             self.model.at_step(self.global_step, self.total)  # type: ignore[operator]
         loss = self._loss(batch)
         self.last_loss = loss.detach().clone()
@@ -249,7 +249,7 @@ def _callbacks(model: nn.Module, data: Dataset, valid: Dataset | None, options: 
     callbacks: list[lightning.Callback] = [best]
     if options.average is not None:
         callbacks.append(WeightAveraging(avg_fn=warming_average(options.average)))
-    if abilities_of(model).previews:
+    if contract.abilities_of(model).previews:
         callbacks.append(_Previews(model, folder / "log", data if valid is None else valid, steps))
     if valid is not None and options.patience is not None:
         callbacks.append(EarlyStopping(VALID, mode="min", patience=options.patience, check_finite=True))

@@ -9,18 +9,7 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption, require
-from xforecast.models import (
-    MODELS,
-    Config,
-    abilities_of,
-    build,
-    config_class,
-    configure,
-    describe,
-    find_config,
-    find_model,
-    learns,
-)
+from xforecast.models import MODELS, Config, build, config_class, configure, contract, describe, find_config, find_model
 from xforecast.models.check import check_shapes
 from xforecast.spec import DataSpec
 from xforecast.training.options import TrainingOptions
@@ -80,11 +69,11 @@ def _shape(spec: DataSpec) -> dict[str, Any]:
 
 def train_network(network: nn.Module, prepared: Prepared, options: TrainingOptions, run: Mapping[str, Any]) -> None:
     """By gradient, in closed form, or not at all: as the model needs."""
-    if abilities_of(network).closed_form:
+    if contract.abilities_of(network).closed_form:
         series = torch.from_numpy(prepared.pairs.regular_series())
         network.fit_series(series, prepared.weight[0, 0])  # type: ignore[operator]
         return
-    if not learns(network):
+    if not contract.learns(network):
         return
     require("lightning", extra="train", purpose="training")
     from xforecast.training.loop import train

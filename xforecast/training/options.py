@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.contract import Config, check_choice, check_positive
+from xforecast.models import Config, contract
 
 __all__ = ["TrainingOptions", "decay_groups", "learning_rate_factor"]
 
@@ -78,12 +78,12 @@ class TrainingOptions(Config):
 
     def validate(self) -> None:
         """Refuse values that cannot work."""
-        check_positive("epochs, batch_size, accumulate", self.epochs, self.batch_size, self.accumulate)
-        check_positive("devices", self.devices)
-        check_choice("precision", self.precision, ("float32", "bfloat16"))
+        contract.check_positive("epochs, batch_size, accumulate", self.epochs, self.batch_size, self.accumulate)
+        contract.check_positive("devices", self.devices)
+        contract.check_choice("precision", self.precision, ("float32", "bfloat16"))
         for option in ("steps", "patience"):
             if getattr(self, option) is not None:
-                check_positive(option, getattr(self, option))
+                contract.check_positive(option, getattr(self, option))
         if not self.learning_rate > 0:
             raise InvalidOption("learning_rate", self.learning_rate, "a positive number")
         if not self.weight_decay >= 0:

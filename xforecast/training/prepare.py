@@ -17,8 +17,7 @@ from xforecast.cf import compatible, conversion, with_index
 from xforecast.errors import InvalidOption, TrainingError
 from xforecast.forecaster import pick_device
 from xforecast.labels import Report, make_spec, time_axis
-from xforecast.models import MODELS, Config, abilities_of, config_of, find_config, find_model
-from xforecast.models.contract import check_positive
+from xforecast.models import MODELS, Config, contract, find_config, find_model
 from xforecast.spec import DataSpec, Variable
 from xforecast.training.finetune import Origin
 from xforecast.training.options import TrainingOptions
@@ -101,7 +100,7 @@ def check_call(ds: Any, valid: Any, members: int | None, device: str, options: T
     if not isinstance(ds, xr.Dataset | xr.DataArray):
         raise InvalidOption("ds", type(ds).__name__, "an xarray Dataset or DataArray", "xarray.open_dataset(path)")
     if members is not None:
-        check_positive("members", members)
+        contract.check_positive("members", members)
     if valid is None and options.patience is not None:
         raise InvalidOption("patience", options.patience, "None without held-out data", "valid=0.15")
     pick_device(device)
@@ -114,12 +113,14 @@ def check_call(ds: Any, valid: Any, members: int | None, device: str, options: T
 
 def _with_times(data: Any) -> Any:
     """Data whose time dimension has the name of its coordinate; what is no data stays as it is."""
-    return with_index(data, "time") if isinstance(data, xr.Dataset | xr.DataArray) else data
+    if isinstance(data, xr.Dataset):
+        return with_index(data, "time")
+    return with_index(data, "time") if isinstance(data, xr.DataArray) else data
 
 
 def _lengths(model: Any, history: int | None, horizon: int | None) -> tuple[int, int]:
     """Numbers of steps in and out: those asked for, else those of the model's configuration."""
-    config = model if isinstance(model, Config) else config_of(model) if isinstance(model, nn.Module) else None
+    config = model if isinstance(model, Config) else contract.config_of(model) if isinstance(model, nn.Module) else None
     own = (None, None) if config is None else config.lengths
     lengths = (history or own[0], horizon or own[1])
     if not all(lengths):
@@ -150,9 +151,9 @@ def _split(ds, valid) -> tuple[slice | None, Any]:
 def _physical_units(model: Any) -> str | None:
     """The unit of the quantity itself, for a model that works on that, such as pySTEPS on rain rates."""
     if isinstance(model, nn.Module):
-        return abilities_of(model).units
+        return contract.abilities_of(model).units
     name = find_config(model) if isinstance(model, Config) else find_model(model)
-    return None if name is None else abilities_of(MODELS[name][0]).units
+    return None if name is None else contract.abilities_of(MODELS[name][0]).units
 
 
 def _without_normalisation(spec: DataSpec, units: str) -> DataSpec:

@@ -16,8 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xforecast.errors import InvalidOption, require
-from xforecast.models import abilities_of
-from xforecast.models.constraints import functional_of
+from xforecast.models import constraints, contract
 from xforecast.models.prediff import TrainingStage
 from xforecast.models.wrappers.moving import Moving
 from xforecast.spec import DataSpec
@@ -60,7 +59,7 @@ def train_stages(
         The other options of `xforecast.training.loop.train`. The folder gets one for each part; a part that was
         finished there with the same options is read when resuming, not trained.
     """
-    able = abilities_of(model)
+    able = contract.abilities_of(model)
     if unknown := sorted(set(stages) - set(able.parts)):
         raise InvalidOption("stages", unknown, f"names among {', '.join(able.parts)}", f"leave out {unknown[0]!r}")
     require("lightning", extra="train", purpose="training")
@@ -137,7 +136,7 @@ def _stage(
 
 def _functional(functional: Any, name: str | None, spec: DataSpec) -> dict[str, Any]:
     """The functional of what the network gives, and its name, from a function of the physical field or a constraint."""
-    function, own = functional_of(functional)
+    function, own = constraints.functional_of(functional)
     name = name or own
     if not callable(function) or not name:
         raise InvalidOption(

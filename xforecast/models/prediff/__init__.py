@@ -6,7 +6,7 @@ from xforecast.models.prediff.autoencoder import Autoencoder, AutoencoderConfig
 from xforecast.models.prediff.config import DiffusionSampling, PreDiffConfig
 from xforecast.models.prediff.denoiser import CuboidUNet, CuboidUNetConfig
 from xforecast.models.prediff.model import PreDiff, SamplingReport
-from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule
+from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule, warming_average
 from xforecast.models.prediff.stages import AlignmentStage, AutoencoderStage, DenoiserStage, TrainingStage
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "PreDiffConfig",
     "SamplingReport",
     "TrainingStage",
+    "warming_average",
 ]

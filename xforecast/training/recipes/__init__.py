@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from xforecast.errors import UnknownForecaster
+from xforecast.training.recipes.markdown import markdown_table
 
-__all__ = ["read", "run"]
+__all__ = ["markdown_table", "read", "run"]
 
 RECIPES = ("enso", "radar")
 """A TOML file and a module of that name each; the module has ``train(recipe, entry, data, output, ...)``."""

@@ -14,7 +14,7 @@ import xarray as xr
 
 from xforecast import skill
 from xforecast._version import __version__
-from xforecast.cf.files import open_data
+from xforecast.cf import open_data
 from xforecast.errors import DataFileError, require
 from xforecast.forecaster import Forecaster
 from xforecast.labels import make_spec
