@@ -42,7 +42,7 @@ plot.maps(warm.sel(init="2015-06").isel(init=0), title="Probability of an anomal
 # the networks share data and so errors, and lean to the cool side of a sea that has warmed since 1981.
 
 observed = skill.align(ensemble, record)
-plot.rank_histogram(skill.rank_histogram(ensemble, observed), title="Four networks")
+plot.rank_diagram(skill.rank_histogram(ensemble, observed), title="Four networks")
 
 # %%
 skill.spread_skill(ensemble, observed, dim=["init", "lat", "lon"]).to_dataframe().round(2)

@@ -21,9 +21,10 @@ def names(thing) -> list[str]:
 @pytest.mark.parametrize("data", DATA, ids=["Dataset", "DataArray"])
 def test_names_behind_the_dot(data):
     assert names(data.earthformer) == ["check", "fit", "forecast", "plot"]
-    assert names(data.earthformer.plot) == sorted(plot.__all__)
+    assert names(data.earthformer.plot) == sorted(dir(plot))
     assert set(names(xf)) == {name for name in xf.__all__ if not name.startswith("_")}
-    assert set(names(xf.skill)) == set(xf.skill.__all__)
+    assert all(inspect.isfunction(getattr(xf.skill, name)) for name in names(xf.skill) if name != "protocols")
+    assert {"csi", "crps", "nino34"} < set(names(xf.skill)) < set(xf.skill.__all__)
 
 
 @pytest.mark.parametrize("name", accessor.PICTURES)

@@ -39,6 +39,9 @@ class Pictures:
     def __dir__(self) -> list[str]:
         return list(PICTURES)
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no picture {name!r}; there are {', '.join(PICTURES)}")
+
     def maps(
         self,
         leads: Sequence[Any] | None = None,
@@ -116,11 +119,11 @@ class Pictures:
 
         return reliability_diagram(self._obj, ax=ax, title=title)
 
-    def rank_histogram(self, *, ax=None, title: str | None = None):
+    def rank_diagram(self, *, ax=None, title: str | None = None):
         """How often the observation has each rank among the samples."""
-        from xforecast.plot import rank_histogram
+        from xforecast.plot import rank_diagram
 
-        return rank_histogram(self._obj, ax=ax, title=title)
+        return rank_diagram(self._obj, ax=ax, title=title)
 
     def roc_curve(self, *, ax=None, title: str | None = None):
         """Hits against false alarms."""
@@ -130,6 +133,8 @@ class Pictures:
 
 
 PICTURES = tuple(name for name in vars(Pictures) if not name.startswith("_"))
+
+Pictures.rank_histogram = Pictures.rank_diagram  # type: ignore[attr-defined]  # its former name
 
 
 @lru_cache(maxsize=1)

@@ -131,7 +131,7 @@ def test_the_roc_curve_runs_from_corner_to_corner():
 
 
 def test_the_rank_histogram_is_relative():
-    axis = plot.rank_histogram(skill.rank_histogram(*ensemble()), title="Ranks")
+    axis = plot.rank_diagram(skill.rank_histogram(*ensemble()), title="Ranks")
     assert len(axis.patches) == 6
     assert sum(patch.get_height() for patch in axis.patches) == pytest.approx(1.0)
     assert axis.lines[0].get_ydata()[0] == pytest.approx(1 / 6)
@@ -145,7 +145,7 @@ def test_other_things_than_diagrams_are_refused():
         (plot.reliability_diagram, forecast),
         (plot.reliability_diagram, skill.reliability(forecast, observed, 0.0).expand_dims(lead=2)),
         (plot.roc_curve, {"a": skill.reliability(forecast, observed, 0.0)}),
-        (plot.rank_histogram, forecast),
+        (plot.rank_diagram, forecast),
         (plot.season_by_lead, by_lead()),
     ):
         with pytest.raises(InvalidOption, match="wanted"):
@@ -213,7 +213,7 @@ def test_the_accessor_has_every_picture_and_holds_nothing():
     assert len(pictures.maps(leads=[1, 2]).axes) == 3
     assert xr.Dataset({"sst": fc}).earthformer.plot.maps(leads=[1]).get_suptitle()
     assert by_lead().earthformer.plot.skill_by_lead().get_ylabel() == "Correlation"
-    with pytest.raises(AttributeError, match="no picture 'globe'; there are animate, maps"):
+    with pytest.raises(AttributeError, match="no picture 'globe'; there are maps, animate"):
         pictures.globe  # noqa: B018
 
 
@@ -223,7 +223,7 @@ def test_pictures_can_be_drawn_onto_axes_that_are_there():
         lambda ax: plot.skill_by_lead(by_lead(), ax=ax),
         lambda ax: plot.skill_by_threshold(xr.DataArray([0.5], [("threshold", [1.0])]), ax=ax),
         lambda ax: plot.reliability_diagram(skill.reliability(*ensemble(), 0.0), ax=ax),
-        lambda ax: plot.rank_histogram(skill.rank_histogram(*ensemble()), ax=ax),
+        lambda ax: plot.rank_diagram(skill.rank_histogram(*ensemble()), ax=ax),
         lambda ax: plot.roc_curve(skill.roc(*ensemble(), 0.0), ax=ax),
         lambda ax: plot.plume(monthly().mean(["lat", "lon"]), ax=ax),
     )

@@ -10,7 +10,7 @@ import xarray as xr
 from xforecast.errors import InvalidOption
 from xforecast.plot.style import CYCLE, FAINT, FORECAST, INK, new_axes, tidy, unit_words
 
-__all__ = ["rank_histogram", "reliability_diagram", "roc_curve"]
+__all__ = ["rank_diagram", "reliability_diagram", "roc_curve"]
 
 Diagrams = Mapping[str, xr.Dataset] | xr.Dataset
 
@@ -73,7 +73,7 @@ def reliability_diagram(diagrams: Diagrams, *, ax=None, title: str | None = None
     return axis
 
 
-def rank_histogram(counts: xr.DataArray, *, ax=None, title: str | None = None):
+def rank_diagram(counts: xr.DataArray, *, ax=None, title: str | None = None):
     """How often the observation has each rank among the samples, beside the flat histogram of a reliable ensemble.
 
     Parameters
@@ -99,7 +99,7 @@ def rank_histogram(counts: xr.DataArray, *, ax=None, title: str | None = None):
     >>> import xarray as xr
     >>> from xforecast import skill
     >>> forecast = xr.DataArray([[0.0, 2.0], [0.0, 1.0]], dims=("x", "sample"))
-    >>> axis = rank_histogram(skill.rank_histogram(forecast, xr.DataArray([3.0, 0.5], dims="x")))
+    >>> axis = rank_diagram(skill.rank_histogram(forecast, xr.DataArray([3.0, 0.5], dims="x")))
     >>> len(axis.patches)
     3
     """
