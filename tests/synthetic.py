@@ -20,6 +20,9 @@ MASK = np.ones((LAT.size, LON.size), bool)
 MASK[:2, :2] = MASK[4, 5] = False
 HISTORY, HORIZON = 3, 4
 
+TEMPERATURES = ("degC", "K", "degF", "celsius", "degrees C", "Kelvin", "degree_Celsius", "deg_C", "°C")
+RATES = ("mm/h", "mm hr-1", "kg m-2 s-1", "mm/day", "m s-1", "kg/m2/s")
+
 
 def cycle_values() -> np.ndarray:
     """A climatology in degC, shape (12, y, x): warm at the equator, warmest in March; NaN on land."""

@@ -1,4 +1,7 @@
-"""What a notebook offers: names behind a dot, options behind a bracket, docstrings behind a question mark."""
+"""What a notebook offers: names behind a dot, options behind a bracket, docstrings behind a question mark.
+
+Also guards `_doors.py`.
+"""
 
 from __future__ import annotations
 

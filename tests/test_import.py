@@ -1,4 +1,7 @@
-"""Importing the package is light, and the public names are those of the design."""
+"""Importing the package is light, and the public names are those of the design.
+
+Also guards `_version.py` and `climatology.py`.
+"""
 
 from __future__ import annotations
 

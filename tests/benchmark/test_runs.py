@@ -1,4 +1,7 @@
-"""Benchmarks: rows by name, nothing done twice, and costs without data."""
+"""Benchmarks: rows by name, nothing done twice, and costs without data.
+
+Also guards `table.py` and `tasks.py`.
+"""
 
 from __future__ import annotations
 

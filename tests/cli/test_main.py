@@ -1,4 +1,7 @@
-"""The command line: files in, files out, messages on standard error, exit codes that scripts can use."""
+"""The command line: files in, files out, messages on standard error, exit codes that scripts can use.
+
+Also guards `doctor.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Radar: conversions are inverses, files become what a forecaster of rain takes."""
+"""Radar: conversions are inverses, files become what a forecaster of rain takes.
+
+Also guards `showers.py`.
+"""
 
 import dask
 import numpy as np

@@ -1,4 +1,7 @@
-"""Samples by name, and what importing the readers loads."""
+"""Samples by name, and what importing the readers loads.
+
+Also guards `folder.py` and `hadisst.py`.
+"""
 
 import dataclasses
 import hashlib

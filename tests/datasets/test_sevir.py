@@ -1,4 +1,7 @@
-"""SEVIR: the published choice of events and windows, labels, laziness, and what damaged files say."""
+"""SEVIR: the published choice of events and windows, labels, laziness, and what damaged files say.
+
+Also guards `sevir_catalogue.py` and `sevir_windows.py`.
+"""
 
 import json
 import re

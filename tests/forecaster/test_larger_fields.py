@@ -1,4 +1,7 @@
-"""Forecasts of fields that are larger than the window a model was trained on, labels and all."""
+"""Forecasts of fields that are larger than the window a model was trained on, labels and all.
+
+Also guards `predictor.py`.
+"""
 
 import numpy as np
 import pytest

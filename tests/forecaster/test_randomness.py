@@ -1,4 +1,7 @@
-"""Sample k of a start under a seed is always the same."""
+"""Sample k of a start under a seed is always the same.
+
+Also guards `devices.py` and `predictor.py`.
+"""
 
 from __future__ import annotations
 

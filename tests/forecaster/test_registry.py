@@ -1,4 +1,7 @@
-"""Forecasters by name, and published checkpoints that are fetched, converted and never run."""
+"""Forecasters by name, and published checkpoints that are fetched, converted and never run.
+
+Also guards `fetch.py` and `published.py`.
+"""
 
 from __future__ import annotations
 

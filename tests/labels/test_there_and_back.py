@@ -1,4 +1,7 @@
-"""What is done to the data is undone in the forecast: each class of the label layer goes there and back."""
+"""What is done to the data is undone in the forecast: each class of the label layer goes there and back.
+
+Also guards `cells.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from test_words import RATES, TEMPERATURES
 
-from synthetic import cycle_values, persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
+from synthetic import RATES, TEMPERATURES, cycle_values, persistence, radar_dataset, radar_spec, sst_dataset, sst_spec
 from xforecast.cf import find_axis, find_variable, is_anomaly
 from xforecast.labels import Report, conform
 from xforecast.labels.anomalies import Anomalies

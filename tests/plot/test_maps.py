@@ -1,4 +1,7 @@
-"""Maps: what stands where, in which colours, and what is refused."""
+"""Maps: what stands where, in which colours, and what is refused.
+
+Also guards `coast.py`.
+"""
 
 import sys
 

@@ -41,10 +41,12 @@ def enso(folder: str | os.PathLike = "xforecast-demo", *, data: str | os.PathLik
     forecaster = load(MODEL)
     name = find_variable(ds, forecaster.spec.variables[0])
     if name is None:
-        raise InvalidOption("data", list(ds.data_vars), "a file of monthly sea surface temperature")
+        raise InvalidOption(
+            "data", list(ds.data_vars), "a file of monthly sea surface temperature", "ds.rename(...='sst')"
+        )
     base = _base(ds[name])
-    fc = forecast(ds, forecaster, climatology=base)
-    normal = climatology.climatology(ds[name], base)
+    fc = forecast(ds, forecaster, base_period=base)
+    normal = climatology.monthly_climatology(ds[name], base)
     expected = climatology.anomaly(fc[name], normal)
     observed = skill.nino34(climatology.anomaly(ds[name], normal))
     index, error = skill.nino34(expected), forecaster.hindcast_error

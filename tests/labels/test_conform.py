@@ -1,4 +1,7 @@
-"""However the data are written, the forecast is the same, in the data's own labels, and the data stay as they are."""
+"""However the data are written, the forecast is the same, in the data's own labels, and the data stay as they are.
+
+Also guards `conformed.py` and `way_back.py` and `windows.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Malformed and unusual input: the right error with its remedy, a warning, or the right forecast. Never a wrong one."""
+"""Malformed and unusual input: the right error with its remedy, a warning, or the right forecast. Never a wrong one.
+
+Also guards `values.py`.
+"""
 
 from __future__ import annotations
 
