@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xforecast.cf import counts_months, month_number, target_months, undated, valid_times
@@ -20,6 +20,7 @@ def forecast(lead: np.ndarray, units: str | None = None, calendar: str = "standa
     )
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 200), st.sampled_from(["standard", "noleap"]))
 def test_the_unit_of_a_lead_does_not_matter(hours, calendar):
     lead = np.array([3600 * hours], "timedelta64[s]").astype("timedelta64[ns]")

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xforecast as xf
@@ -81,6 +81,7 @@ def test_the_former_name_of_the_base_period():
     assert asked == ForecastOptions(base_period=("1991", "2020"))
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(1, 9), st.sampled_from(["float32", "bfloat16"]))
 def test_options_travel_and_stay_what_they_are(seed, samples, precision):
     asked = ForecastOptions.of(noise().predictor, seed=seed, samples=samples, precision=precision)

@@ -1,4 +1,7 @@
-"""Curves, diagrams and heat maps of scores, the plume, and the accessor's door to all of them."""
+"""Curves, diagrams and heat maps of scores, the plume, and the accessor's door to all of them.
+
+Also guards `probability.py` and `seasons.py` and `series.py`.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,6 +1,6 @@
 """Maps: what stands where, in which colours, and what is refused.
 
-Also guards `coast.py`.
+Also guards `coast.py` and `fields.py` and `style.py`.
 """
 
 import sys

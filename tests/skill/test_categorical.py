@@ -1,4 +1,7 @@
-"""Events counted by hand, by other packages, and in awkward data."""
+"""Events counted by hand, by other packages, and in awkward data.
+
+Also guards `_counts.py`.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Nino3.4 correlation by lead, its aggregates and the outlook."""
+"""Nino3.4 correlation by lead, its aggregates and the outlook.
+
+Also guards `outlook.py`.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""What holds of every score: chunks, labels, missing values and attributes make no difference that they should not."""
+"""What holds of every score: chunks, labels, missing values and attributes make no difference that they should not.
+
+Also guards `_facts.py` and `_lazy.py` and `_pairs.py` and `_pieces.py` and `_reduce.py`.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Specs: what they derive, what they refuse, and their way to JSON and back."""
+"""Specs: what they derive, what they refuse, and their way to JSON and back.
+
+Also guards `grid.py` and `stored.py`.
+"""
 
 from __future__ import annotations
 

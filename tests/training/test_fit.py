@@ -1,4 +1,7 @@
-"""Training on a Dataset: from labels to a forecaster that forecasts such labels."""
+"""Training on a Dataset: from labels to a forecaster that forecasts such labels.
+
+Also guards `networks.py` and `prepare.py`.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Training that is long, large or interrupted: the same numbers as without."""
+"""Training that is long, large or interrupted: the same numbers as without.
+
+Also guards `checkpoints.py` and `loader.py` and `loop.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""PreDiff is trained part by part on labelled data, and taught quantities of one's own."""
+"""PreDiff is trained part by part on labelled data, and taught quantities of one's own.
+
+Also guards `align.py`.
+"""
 
 import dataclasses
 

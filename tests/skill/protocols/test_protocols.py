@@ -1,4 +1,7 @@
-"""The papers' scores, against numbers from the papers' own programs."""
+"""The papers' scores, against numbers from the papers' own programs.
+
+Guards `_icar_enso.py`, `_prediff.py`, `_sevir.py`, `_vil.py`.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Recipes of the shipped forecasters."""
+"""Recipes of the shipped forecasters.
+
+Guards `enso.py`, `markdown.py`, `radar.py`, `radar_scores.py`.
+"""
 
 import os
 from pathlib import Path
