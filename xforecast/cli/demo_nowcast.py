@@ -39,7 +39,7 @@ def nowcast(
     """Draw samples of the next hour of rain, print a table, write ``nowcast.nc``, ``nowcast.png`` and ``nowcast.gif``.
 
     Of a sample, a stretch that was observed to its end and the middle of the map are taken, with what is around it
-    where there is more; of a file, the newest start and the whole map.
+    where there is more; of a file, the newest start and the complete map.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ def nowcast(
     init = None if past else time[-1 - forecaster.spec.horizon]
     fc = forecast(rain, forecaster, init=init, samples=None if forecaster.deterministic else SAMPLES)
     if not own:
-        whole = dict(rain.sizes)
+        before = dict(rain.sizes)
         rain, fc = (_middle(data, forecaster.spec) for data in (rain, fc))
-        if dict(rain.sizes) != whole:
+        if dict(rain.sizes) != before:
             print(f"of the map, the middle {' x '.join(map(str, forecaster.spec.grid.shape))} pixels")
     variable = str(find_variable(rain, forecaster.spec.variables[0]))
     observed = None if past else _rates(rain[variable])
@@ -151,7 +151,7 @@ def _rain(data: str | os.PathLike | None, spec: DataSpec) -> tuple[xr.Dataset, s
 
 
 def _fitted(rain: xr.Dataset, spec: DataSpec) -> xr.Dataset:
-    """Averaged to the model's pixels, and told so, where those of the data are finer by a whole number."""
+    """Averaged to the model's pixels where those of the data are finer by a whole number, which is printed."""
     name = find_variable(rain, spec.variables[0])
     if name is None or spec.grid.kind != "projected" or spec.grid.spacing is None:
         return rain

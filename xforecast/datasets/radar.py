@@ -426,7 +426,7 @@ def _even_step(times: np.ndarray, source: str) -> TimeStep:
 
 
 def _in_metres(ds: xr.Dataset) -> xr.Dataset:
-    """With map coordinates in metres; degrees stay degrees."""
+    """The data with map coordinates in metres; degrees stay degrees."""
     for name in [find_dimension(ds, axis) for axis in ("y", "x")]:
         coordinate = ds.coords.get(name)
         found = "" if coordinate is None else str(coordinate.attrs.get("units", ""))

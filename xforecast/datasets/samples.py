@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import xarray as xr
 
-from xforecast.cf import open_data
+from xforecast.cf import cache_folder, download, open_data
 from xforecast.datasets.folder import data_file
 from xforecast.datasets.hadisst import hadisst
 from xforecast.datasets.radar import open_radar
-from xforecast.errors import DataFileError, InvalidOption, require
+from xforecast.errors import DataFileError, InvalidOption
 
 __all__ = ["list_samples", "sample"]
 
@@ -162,12 +161,5 @@ def _path(name: str, entry: Sample) -> Path:
     except DataFileError:
         if entry.address is None or entry.sha256 is None:
             raise
-    pooch = require("pooch", extra="data", purpose=f"fetching the sample {name!r}")
-    cache = os.environ.get("XFORECAST_CACHE") or pooch.os_cache("xforecast")
-    try:
-        fetched = pooch.retrieve(
-            entry.address, f"sha256:{entry.sha256}", fname=Path(entry.file).name, path=Path(cache) / "samples"
-        )
-    except (OSError, ValueError) as error:
-        raise DataFileError(f"{entry.address}: cannot be fetched: {error}\n  -> try again later") from error
-    return Path(fetched)
+    target = cache_folder() / "samples" / Path(entry.file).name
+    return download(entry.address, target, purpose=f"fetching the sample {name!r}", sha256=entry.sha256)

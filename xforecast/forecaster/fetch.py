@@ -135,7 +135,7 @@ def file_name(place: str) -> str:
 
 
 def _key(name: str, kind: str) -> str:
-    """Of a file in the book of digests."""
+    """The key of a file in the book of digests."""
     return name if len(PUBLISHED[name].files) == 1 else f"{name}/{kind}"
 
 
@@ -186,7 +186,7 @@ def _read_official(file: Path) -> dict[str, torch.Tensor]:
         # The words of torch would advise to run the code in the file.
         raise CheckpointError(
             f"{file}: found something else ({type(error).__name__}), wanted a file of weights alone; nothing in it was "
-            "run\n  -> is it the published file, whole?"
+            "run\n  -> check that it is the published file, and complete"
         ) from error
     inner = state.get("state_dict", state) if isinstance(state, dict) else None
     if not isinstance(inner, dict) or not all(isinstance(value, torch.Tensor) for value in inner.values()):

@@ -96,7 +96,7 @@ def _misfit(folder: Path, error: Exception) -> CheckpointError:
 
 
 def _stored(folder: Path) -> dict[str, Any]:
-    """The description beside the weights, whole and of this format."""
+    """The description beside the weights, complete and of this format."""
     file = folder / CONFIG_FILE
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():

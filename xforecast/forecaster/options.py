@@ -131,11 +131,11 @@ class ForecastOptions:
         return {**{name: value for name, value in (self.sampling or {}).items() if value is not None}, **spelt}
 
     def for_workers(self) -> Self:
-        """Without what is done before the network runs, and without a bar that nobody sees."""
+        """The options without what is done before the network runs, and without a bar that nobody sees."""
         return self._with(init=None, variables=None, base_period=None, progress=False)
 
     def with_constraint(self, constraint: Any) -> Self:
-        """With another constraint, where there was one."""
+        """The options with another constraint in place of the one that there was."""
         made = self._with(constraint=constraint)
         assert self.drawing is not None
         object.__setattr__(made, "drawing", replace(self.drawing, constraint=constraint))  # type: ignore[call-arg]

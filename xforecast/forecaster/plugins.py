@@ -58,5 +58,5 @@ def _found(entry: EntryPoint) -> Path | Forecaster:
         return Path(found)
     raise CheckpointError(
         f"{source}: found {found!r}, wanted a folder, a Forecaster or a function that returns one\n"
-        "  -> tell its authors"
+        "  -> write to its authors"
     )

@@ -110,7 +110,7 @@ def find_anomalies(
 
 
 def _own_climatology(array: xr.DataArray, base: tuple[str, str], report: Report) -> Climatology:
-    """That of the data themselves over a base period; computed at once."""
+    """The climatology of the data themselves over a base period; computed at once."""
     if not isinstance(base, tuple | list) or len(base) != 2:
         wanted = "first and last year of a base period, such as ('1991', '2020')"
         raise InvalidOption("climatology", base, wanted, "climatology=('1991', '2020')")

@@ -198,7 +198,7 @@ class _Axis:
         return True
 
     def _of_right_number(self, index: np.ndarray) -> np.ndarray | None:
-        """All the cells, if they are as many as the model takes."""
+        """The positions of all cells, if there are as many as the model takes."""
         wanted = self.grid.shape[self.place]
         if len(index) == wanted or (self.larger and len(index) > wanted):
             return index
@@ -249,7 +249,7 @@ class _Axis:
             listed = f"{', '.join(f'{value:g}' for value in missing[:6])}{' ...' if missing.size > 6 else ''}"
             self._error(
                 f"found {values.min():g} to {values.max():g}, {wanted}; missing {listed}",
-                "open the whole region, or " + self._regrid(),
+                "open the complete region, or " + self._regrid(),
             )
         return None
 

@@ -219,7 +219,7 @@ def _samples(count: int) -> tuple:
 
 
 def _at_its_place(forecast: xr.Dataset, source: Source) -> xr.Dataset:
-    """With the data's own spatial coordinates, bounds and grid mapping."""
+    """The forecast with the data's own spatial coordinates, bounds and grid mapping."""
     kept = source.coords.drop_vars([name for name in forecast.coords if name in source.coords.variables])
     return forecast.assign_coords(kept.coords).assign(kept.data_vars)
 

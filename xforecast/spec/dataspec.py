@@ -200,7 +200,7 @@ class DataSpec:
         )
 
     def to_json(self) -> str:
-        """As text, arrays included."""
+        """The spec as text, arrays included."""
         return json.dumps(self.to_dict(), indent=1, sort_keys=True)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a training leaves on disk: checkpoints that are whole or not there, and the curve of its loss."""
+"""What a training leaves on disk: checkpoints that are complete or not there, and the curve of its loss."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class WholeFiles(TorchCheckpointIO):
             os.replace(unfinished, path)
         except (OSError, RuntimeError) as error:  # torch wraps what its writer meets
             unfinished.unlink(missing_ok=True)
-            kept = f"; that of the last pass is whole in {path.parent}" if path.exists() else ""
+            kept = f"; that of the last pass is complete in {path.parent}" if path.exists() else ""
             raise TrainingError(
                 f"cannot write the checkpoint {path}: {error}{kept}\n"
                 "  -> free space on the disk, then call again with resume=True"
@@ -98,11 +98,11 @@ class Curve(lightning.Callback):
         self.training_took = time.perf_counter() - self.began
 
     def on_validation_end(self, trainer, pl_module):
-        """With validation a pass ends here."""
+        """A pass that is validated ends here."""
         self._write(trainer, trainer.callback_metrics.get(self.valid))
 
     def on_train_epoch_end(self, trainer, pl_module):
-        """Without, here."""
+        """A pass that is not validated ends here."""
         if self.windows:
             self.training_took = time.perf_counter() - self.began
             self._write(trainer, None)

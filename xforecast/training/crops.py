@@ -34,7 +34,7 @@ class Crops(torch.utils.data.Dataset):
     coarsen : int
         Cells of the sequences on a side of a cell of the spec, which is their mean.
     calibration : float
-        Rates are multiplied by a number between this and its inverse, the same for a whole pair.
+        Rates are multiplied by a number between this and its inverse, the same for all frames of a pair.
     coverage : float
         Least share of cells of a crop that have a value in its first frame.
     seed : int
@@ -99,5 +99,5 @@ def coarsened(values: np.ndarray, factor: int) -> np.ndarray:
     [[[2.5, 4.5]]]
     """
     frames, rows, columns = values.shape
-    whole = values[:, : rows // factor * factor, : columns // factor * factor]
-    return whole.reshape(frames, rows // factor, factor, columns // factor, factor).mean(axis=(2, 4))
+    trimmed = values[:, : rows // factor * factor, : columns // factor * factor]
+    return trimmed.reshape(frames, rows // factor, factor, columns // factor, factor).mean(axis=(2, 4))

@@ -45,7 +45,7 @@ def origin_of(model: Any) -> Origin | None:
         return Origin(load(model))
     except UnknownForecaster as error:
         known = f"one of {', '.join(MODELS)}, a configuration, a module, or a forecaster to start from"
-        raise InvalidOption("model", os.fspath(model), f"{known}: {error}") from error
+        raise InvalidOption("model", os.fspath(model), f"{known}: {error}", 'model="Earthformer"') from error
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Origin:
         return found
 
     def _normalised(self, variable: Variable) -> Variable:
-        """As the weights know it, if they know it."""
+        """The variable normalised as the weights know it, if they know it."""
         names = {variable.name, *variable.standard_names}
         for known in self.forecaster.spec.variables:
             same = names & {known.name, *known.standard_names, *known.aliases}

@@ -37,7 +37,7 @@ class Imitation(torch.utils.data.Dataset):
     noise : float
         Standard deviation of white noise added to the target's channels of the history, in network units.
     drift : float
-        Standard deviation of one number added to the whole history: a climate warmer or colder than any observed,
+        Standard deviation of one number added to the complete history: a climate warmer or colder than any observed,
         which the linear teacher extrapolates and a network has to be shown.
     seed : int
         Pair k under a seed is always the same.

@@ -91,7 +91,7 @@ class _Learner(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs, batch, index):
-        # Lightning validates at the end of a pass, or when it is told to stop: the last weights too are to be judged.
+        # Lightning validates at the end of a pass, or when it is asked to stop: the last weights too are to be judged.
         if self.global_step >= self.total:
             self.trainer.should_stop = True
 

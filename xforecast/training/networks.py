@@ -68,7 +68,7 @@ def _shape(spec: DataSpec) -> dict[str, Any]:
 
 
 def train_network(network: nn.Module, prepared: Prepared, options: TrainingOptions, run: Mapping[str, Any]) -> None:
-    """By gradient, in closed form, or not at all: as the model needs."""
+    """Train a network by gradient, in closed form, or not at all, as its abilities ask for."""
     if contract.abilities_of(network).closed_form:
         series = torch.from_numpy(prepared.pairs.regular_series())
         network.fit_series(series, prepared.weight[0, 0])  # type: ignore[operator]

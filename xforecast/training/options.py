@@ -85,15 +85,15 @@ class TrainingOptions(Config):
             if getattr(self, option) is not None:
                 contract.check_positive(option, getattr(self, option))
         if not self.learning_rate > 0:
-            raise InvalidOption("learning_rate", self.learning_rate, "a positive number")
+            raise InvalidOption("learning_rate", self.learning_rate, "a positive number", "learning_rate=1e-3")
         if not self.weight_decay >= 0:
-            raise InvalidOption("weight_decay", self.weight_decay, "0 or more")
+            raise InvalidOption("weight_decay", self.weight_decay, "0 or more", "weight_decay=1e-5")
         if not self.gradient_clip > 0:
-            raise InvalidOption("gradient_clip", self.gradient_clip, "a positive number, such as 1.0")
+            raise InvalidOption("gradient_clip", self.gradient_clip, "a positive number", "gradient_clip=1.0")
         if not 0 <= self.warmup < 1:
-            raise InvalidOption("warmup", self.warmup, "a share of the steps, from 0 to below 1")
+            raise InvalidOption("warmup", self.warmup, "a share of the steps, from 0 to below 1", "warmup=0.2")
         if self.average is not None and not 0 < self.average < 1:
-            raise InvalidOption("average", self.average, "a decay between 0 and 1, such as 0.999")
+            raise InvalidOption("average", self.average, "a decay between 0 and 1", "average=0.999")
 
 
 def learning_rate_factor(step: int, total: int, warmup: float, final: float, first: float = 0.0) -> float:

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from xforecast.errors import InvalidOption
 from xforecast.skill import nino34_weighted_mean, protocols
 
-DATA = Path(__file__).parents[1] / "data" / "skill"
+DATA = Path(__file__).parents[2] / "data" / "skill"
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,9 @@ def _with_pacific_before(
     file = data / options["anomalies"]
     ds = open_data(file)["ssta"].sel(time=slice(str(options["anomalies_from"]), str(first_year - 1)))
     if ds.sizes["time"] != 12 * (first_year - options["anomalies_from"]):
-        raise DataFileError(f"{file}: months are missing before {first_year}\n  -> the whole file")
+        raise DataFileError(
+            f"{file}: months are missing before {first_year}\n  -> take the file from its first year on"
+        )
     mask = np.ones(spec.grid.shape, bool) if spec.mask is None else spec.mask
     nodes = _at_nodes(ds.transpose("time", "lat", "lon"), spec, mask)
     full = observed.series[..., 0]
@@ -147,14 +149,14 @@ def _at_nodes(anomalies: xr.DataArray, spec: DataSpec, mask: np.ndarray) -> np.n
 
 
 def _completed(partial: np.ndarray, full: np.ndarray, mask, area: np.ndarray, options: Recipe) -> np.ndarray:
-    """Fields known in some cells, completed by ridge regression on their leading modes, learnt from whole fields."""
+    """Fields known in some cells, completed by ridge regression on their leading modes, learnt from complete fields."""
     known = ~np.isnan(partial).any(axis=0) & mask
     root = np.sqrt(area[known])
-    whole, weighted = full[:, mask], full[:, known] * root
+    complete, weighted = full[:, mask], full[:, known] * root
     modes = np.linalg.svd(weighted, full_matrices=False)[2][: options["fill_modes"]]
     scores = weighted @ modes.T
     penalty = options["fill_penalty"] * np.eye(len(modes))
-    regression = np.linalg.solve(scores.T @ scores + penalty, scores.T @ whole)
+    regression = np.linalg.solve(scores.T @ scores + penalty, scores.T @ complete)
     out = np.zeros(partial.shape)
     out[:, mask] = (partial[:, known] * root) @ modes.T @ regression
     out[:, known] = partial[:, known]

@@ -47,7 +47,7 @@ def held_out_scores(
 ) -> dict[str, Any]:
     """Scores by lead of forecasters and of other methods on what the recipe holds out.
 
-    All see the whole map, and are scored in its middle, of the size that the forecasters were trained on.
+    All see the complete map, and are scored in its middle, of the size that the forecasters were trained on.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def _middle(rate: xr.DataArray, spec: DataSpec) -> xr.DataArray:
 
 
 def _others(rate: xr.DataArray, starts: np.ndarray, spec: DataSpec, options: Recipe) -> dict[str, np.ndarray]:
-    """Forecasts (init, sample, lead, y, x) in the middle of the map, from the whole map; dry where nothing is known."""
+    """Forecasts (init, sample, lead, y, x) in the middle of the map, from the complete map; dry where nothing is known."""
     kilometres = float(abs(rate["x"].diff("x").mean())) / 1000
     lengths = {"history": spec.history, "horizon": spec.horizon}
     steps = STEPS(STEPSConfig(**lengths, minutes=spec.step.seconds / 60, kilometres=kilometres))
