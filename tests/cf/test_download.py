@@ -34,5 +34,5 @@ def test_what_cannot_be_fetched(error, tmp_path, monkeypatch):
         raise error
 
     monkeypatch.setattr(pooch, "retrieve", fail)
-    with pytest.raises(DataFileError, match=rf"(?s)cannot download https://example.org/a: {error}.*->"):
+    with pytest.raises(DataFileError, match=rf"(?s)https://example.org/a: cannot be fetched: {error}.*->"):
         download("https://example.org/a", Path(tmp_path / "a"), purpose="a test")

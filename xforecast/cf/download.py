@@ -48,4 +48,4 @@ def download(address: str, target: Path, *, purpose: str, sha256: str | None = N
     try:
         return Path(pooch.retrieve(address, known, fname=target.name, path=target.parent))
     except (OSError, ValueError) as error:
-        raise DataFileError(f"cannot download {address}: {error}\n  -> try again later") from error
+        raise DataFileError(f"{address}: cannot be fetched: {error}\n  -> try again later") from error

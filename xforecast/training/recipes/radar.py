@@ -120,7 +120,7 @@ def _earthformer(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], ru
 
 
 def _prediff(recipe: Recipe, spec: DataSpec, sequences: list[np.ndarray], run: Mapping[str, Any]) -> nn.Module:
-    """The autoencoder on pairs of neighbouring frames, then the denoiser on the latents of complete windows that move."""
+    """The autoencoder on pairs of neighbouring frames, then the denoiser on the latents of windows that move."""
     options = recipe["prediff"]
     stages = {name: {**stage, **options["training"]} for name, stage in options["stages"].items()}
     torch.manual_seed(0)

@@ -87,7 +87,7 @@ def _middle(rate: xr.DataArray, spec: DataSpec) -> xr.DataArray:
 
 
 def _others(rate: xr.DataArray, starts: np.ndarray, spec: DataSpec, options: Recipe) -> dict[str, np.ndarray]:
-    """Forecasts (init, sample, lead, y, x) in the middle of the map, from the complete map; dry where nothing is known."""
+    """Forecasts (init, sample, lead, y, x) in the middle of the map; dry where nothing is known."""
     kilometres = float(abs(rate["x"].diff("x").mean())) / 1000
     lengths = {"history": spec.history, "horizon": spec.horizon}
     steps = STEPS(STEPSConfig(**lengths, minutes=spec.step.seconds / 60, kilometres=kilometres))
