@@ -35,11 +35,16 @@ class ModelTable(pd.DataFrame):
         """Title and description of each row, by name."""
         found = {}
         for name, row in self.iterrows():
-            period = f" Trained on {row['trained on']}." if row["trained on"] else ""
-            licence = f" Licence: {row['licence']}." if row["licence"] else ""
-            what = f"Forecasts {row['forecasts']}, {row['steps']}, on {row['grid']}."
-            text = f"{what}{period}{licence} It is {row['where']}."
-            found[str(name)] = (str(row["title"]), text)
+            history, _, future = row["steps"].partition(" -> ")
+            horizon, _, step = future.partition(" x ")
+            parts = [
+                f"Forecasts {row['forecasts']}, {horizon} steps of {step} from {history}.",
+                f"Grid: {row['grid']}.",
+                f"Training data: {row['trained on']}." if row["trained on"] else "",
+                f"Licence: {row['licence']}." if row["licence"] else "",
+                f"It is {row['where']}.",
+            ]
+            found[str(name)] = (str(row["title"]), " ".join(filter(None, parts)))
         return found
 
     def __repr__(self) -> str:

@@ -15,6 +15,8 @@ from xforecast.labels import Report
 
 __all__ = ["Overview", "overview"]
 
+TRAIN = 'ds.earthformer.fit("Earthformer", history=12, horizon=6)'
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -63,7 +65,9 @@ def overview(data: xr.Dataset | xr.DataArray) -> Overview:
     xforecast on this Dataset
       does not fit  earthformer-enso: ...
     """
-    fits, misfits = {}, {}
+    fits: dict[str, str] = {}
+    misfits: dict[str, str] = {}
+    near: list[str] = []
     for name in IN_PACKAGE:
         try:
             ready = load(name).conform(data)
@@ -71,10 +75,13 @@ def overview(data: xr.Dataset | xr.DataArray) -> Overview:
             misfits[name] = str(error).partition("\n")[0]
             continue
         if isinstance(ready, Report):
-            misfits[name] = next(finding.text for finding in ready.findings if finding.level == "error")
+            reason = ready.of("error")[0]
+            misfits[name] = reason.text
+            if reason.topic != "variable":  # the data have what it takes
+                near.append(name)
         else:
             fits[name] = _day(ready.starts.init[-1])
-    return Overview(type(data).__name__, fits, misfits, _calls(data, list(fits), list(misfits)))
+    return Overview(type(data).__name__, fits, misfits, _calls(data, list(fits), near or list(misfits)))
 
 
 def _day(time) -> str:
@@ -94,9 +101,9 @@ def _calls(data: xr.Dataset | xr.DataArray, fits: list[str], misfits: list[str])
         return {
             f"ds.earthformer.forecast({name})": "a labelled forecast from the newest start",
             f'ds.earthformer.check("{fits[0]}")': "what would be repaired, and what looks unusual",
-            "ds.earthformer.fit()": "a forecaster trained on these data",
+            TRAIN: "a forecaster trained on these data",
         }
     return {
         f'ds.earthformer.check("{misfits[0]}")': "all that does not fit, each with a remedy",
-        "ds.earthformer.fit()": "a forecaster trained on these data",
+        TRAIN: "a forecaster trained on these data",
     }
