@@ -29,6 +29,7 @@ __all__ = [
     "ProbabilisticModel",
     "SamplingOptions",
     "abilities_of",
+    "check_axes",
     "check_choice",
     "check_positive",
     "check_shape",
@@ -96,11 +97,10 @@ class Abilities:
     units : str, optional
         It works on the quantity itself, in this unit, and not on normalised values.
     follows_training : bool
-        Its loss changes in the course of a training, which calls ``at_step(step, total)`` before each optimiser step,
+        Its loss changes while it is trained: the training calls ``at_step(step, total)`` before each optimiser step,
         counted from 0.
     previews : bool
-        ``preview(x, y)`` gives named arrays that show what it makes of one pair; a training writes them down now and
-        then.
+        ``preview(x, y)`` gives named arrays that show what it makes of one pair; a training stores them now and then.
     shares_context : bool
         ``encode_context(x)`` gives what ``sample`` needs of a history, made once for all samples of a start and handed
         to ``sample`` as ``context``.
@@ -185,7 +185,7 @@ class ForecastModel(Protocol):
     config : Config, optional
         Everything needed to build the model again; without it, the model cannot be saved.
     abilities : Abilities, optional
-        What the model can do besides.
+        What the model can do besides ``forward`` and ``loss``.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -259,6 +259,7 @@ def weighted_mse(prediction: torch.Tensor, target: torch.Tensor, weight: torch.T
     Parameters
     ----------
     prediction, target : Tensor, (batch, time, height, width, channel)
+        Fields to compare.
     weight : Tensor, optional
         Broadcasts against `target`. Where it is zero the target may be missing (NaN).
 
@@ -298,9 +299,11 @@ def load_strictly(
     Parameters
     ----------
     model : Module
+        What gets the weights.
     state : mapping of str to Tensor
+        The weights by name.
     source : str
-        Where the weights are from, for the message.
+        Where the weights come from, for the message.
     rename : callable
         From the model's names to those in `state`.
 
@@ -437,11 +440,14 @@ class Config:
         unknown, missing = sorted(set(values) - set(fields)), sorted(required - set(values))
         if unknown or missing:
             close = [match for name in unknown for match in difflib.get_close_matches(name, fields, 1)]
+            remedies = [f"did you mean {', '.join(close)}?"] if close else []
+            remedies += [f"give a value for {', '.join(missing)}"] if missing else []
+            remedies += [f"leave {', '.join(unknown)} out"] if unknown and not close else []
             raise InvalidOption(
                 f"options of {cls.__name__}",
                 {"unknown": unknown, "missing": missing},
                 f"names among {', '.join(fields)}",
-                f"did you mean {', '.join(close)}?" if close else "",
+                "; ".join(remedies),
             )
         hints = typing.get_type_hints(cls)
         return cls(**{name: _read(value, _config_in(hints[name])) for name, value in values.items()})
@@ -487,23 +493,71 @@ def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
     if value not in choices:
         close = difflib.get_close_matches(str(value), choices, 1)
         raise InvalidOption(
-            option, value, f"one of {', '.join(choices)}", f"did you mean {close[0]!r}?" if close else ""
-        )
+            option, value, f"one of {', '.join(choices)}",
+            f"did you mean {close[0]!r}?" if close else f"for example {next(iter(choices))!r}",
+        )  # fmt: skip
 
 
 def check_positive(option: str, *values: Any, least: int = 1) -> None:
     """Raise :class:`~xforecast.errors.InvalidOption` unless all `values` are integers of at least `least`.
 
+    Parameters
+    ----------
+    option : str
+        Name of the option, or names with commas between them, one for each value.
+    *values : int or tuple of int
+        What was given.
+    least : int
+        The smallest number that is allowed.
+
     Examples
     --------
-    >>> check_positive("horizon", 0)
+    >>> check_positive("history, horizon", 12, 0)
     Traceback (most recent call last):
     ...
     xforecast.errors.InvalidOption: horizon: found 0, wanted an integer of at least 1
+      -> horizon=1
     """
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InvalidOption(option, value, f"an integer of at least {least}")
+    names = option.split(", ")
+    for name, value in zip(names, values, strict=True) if len(names) == len(values) else [(option, values)]:
+        items = value if isinstance(value, tuple) else (value,)
+        for item in items:
+            if not _counts(item, least):
+                mended = tuple(entry if _counts(entry, least) else least for entry in items)
+                keyword = name.rpartition(".")[2]
+                remedy = f"{keyword}={mended if isinstance(value, tuple) else mended[0]}"
+                raise InvalidOption(name, item, f"an integer of at least {least}", remedy)
+
+
+def _counts(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_axes(option: str, value: Any, example: tuple[int, ...]) -> None:
+    """Raise :class:`~xforecast.errors.InvalidOption` unless `value` has a positive integer for each axis.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option.
+    value : tuple of int
+        What was given.
+    example : tuple of int
+        What would do, as long as `value` must be: two integers stand for height and width, three for time too.
+
+    Examples
+    --------
+    >>> check_axes("grid", (24,), (24, 48))
+    Traceback (most recent call last):
+    ...
+    xforecast.errors.InvalidOption: grid: found (24,), wanted 2 integers: height, width
+      -> for example grid=(24, 48)
+    """
+    axes = ("time", "height", "width")[-len(example) :]
+    if not isinstance(value, tuple) or len(value) != len(axes):
+        wanted = f"{len(axes)} integers: {', '.join(axes)}"
+        raise InvalidOption(option, value, wanted, f"for example {option}={example}")
+    check_positive(option, value)
 
 
 def check_shape(x: torch.Tensor, expected: tuple[int, ...], name: str = "x") -> None:

@@ -31,7 +31,9 @@ class Partition:
     counts : (int, int, int)
         Number of cuboids along each axis; together they cover the grid, and what they exceed it by is padding.
     strategy : three of ``"local"`` and ``"dilated"``
+        Along each axis, whether a cuboid takes neighbouring tokens or tokens at equal distances.
     shift : (int, int, int)
+        Tokens by which the grid is rolled along each axis before it is cut.
     padding : str
         A kind in :data:`~xforecast.models.blocks.resample.PADDINGS`.
     pad_front : bool
@@ -211,6 +213,7 @@ class RelativePositionBias(nn.Module):
     index : LongTensor, (queries, keys)
         From :func:`relative_position_index`.
     heads : int
+        Number of attention heads.
 
     Examples
     --------
@@ -238,6 +241,7 @@ class ScoreBias(nn.Module):
     Parameters
     ----------
     relative : RelativePositionBias, optional
+        Learned scores by offset.
     allowed : Tensor, optional
         From :func:`allowed_pairs`.
     has_globals : bool

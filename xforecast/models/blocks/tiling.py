@@ -103,7 +103,9 @@ def tiled(run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, window: 
     run : callable
         From (batch, time, height, width, channel) of the window to a forecast of that height and width.
     x : Tensor, (batch, time, height, width, channel)
+        The fields.
     window : (int, int)
+        Height and width of the fields that the model takes.
 
     Returns
     -------

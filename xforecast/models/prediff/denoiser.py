@@ -13,11 +13,24 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.attention import BlockConfig, GlobalVectorConfig, Quirks, SelfAttentionBlock
-from xforecast.models.blocks.layers import POSITIONS, Initialisation, PositionEmbedding, linear
-from xforecast.models.blocks.patterns import Cuboid, Triple, cuboids_at_level
-from xforecast.models.blocks.resample import PatchMerging, Upsample, level_channels, level_grids
-from xforecast.models.contract import Config, check_choice, check_positive, check_shape
+from xforecast.models.blocks import (
+    POSITIONS,
+    BlockConfig,
+    Cuboid,
+    GlobalVectorConfig,
+    Initialisation,
+    PatchMerging,
+    PositionEmbedding,
+    Quirks,
+    SelfAttentionBlock,
+    Triple,
+    Upsample,
+    cuboids_at_level,
+    level_channels,
+    level_grids,
+    linear,
+)
+from xforecast.models.contract import Config, check_axes, check_choice, check_positive, check_shape
 
 __all__ = [
     "CuboidUNet",
@@ -71,6 +84,7 @@ class LatentConfig(Config):
     block : BlockConfig
         Options of all attention blocks.
     global_vectors : GlobalVectorConfig
+        Options of the global vectors; none by default.
     quirks : Quirks
         Behaviour of the original implementation; off unless its weights are used.
     """
@@ -95,20 +109,21 @@ class LatentConfig(Config):
     def validate(self) -> None:
         for name in ("channels", "base_channels", "time_ratio"):
             check_positive(name, getattr(self, name))
-        for name, length in (("grid", 2), ("downsample", 3)):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or len(value) != length:
-                raise InvalidOption(name, value, f"{length} integers")
-            check_positive(name, *value)
+        check_axes("grid", self.grid, (16, 16))
+        check_axes("downsample", self.downsample, (1, 2, 2))
         check_choice("positions", self.positions, POSITIONS)
         if not self.depths:
-            raise InvalidOption("depths", self.depths, "at least one level")
-        check_positive("depths", *self.depths)
+            raise InvalidOption("depths", self.depths, "at least one level", "depths=(1, 1)")
+        check_positive("depths", self.depths)
         if len(self.widths) != self.levels or self.widths[0] != self.base_channels:
-            raise InvalidOption("level_channels", self.widths, f"{self.levels} widths that begin with base_channels")
+            wanted = f"{self.levels} widths that begin with base_channels"
+            raise InvalidOption("level_channels", self.widths, wanted, "leave level_channels= out")
         for width in self.widths:
             if width % self.block.heads:
-                raise InvalidOption("width of a level", width, f"a multiple of {self.block.heads} heads")
+                raise InvalidOption(
+                    "width of a level", width, f"a multiple of {self.block.heads} heads",
+                    "change base_channels, level_channels or block.heads",
+                )  # fmt: skip
         for level in range(self.levels):  # unknown patterns and lists of the wrong length
             self.cuboids_at(level)
 
@@ -161,6 +176,7 @@ class TimeEmbedding(nn.Module):
     channels : int
         Number of sinusoids.
     out_channels : int
+        Width of the embedding.
 
     Examples
     --------
@@ -184,18 +200,20 @@ def _group_norm(channels: int) -> nn.GroupNorm:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions of space-time with a residual, told the diffusion step (Dhariwal and Nichol 2021).
+    """Two convolutions of space-time with a residual, which know the diffusion step (Dhariwal and Nichol 2021).
 
     A new block is the identity or a projection: the last convolution starts from zero.
 
     Parameters
     ----------
     channels, out_channels : int
+        Channels of the features before and after.
     time_channels : int, optional
         Width of the time embedding; None for a block without.
     scales : bool
         The time embedding scales and shifts the normalised features, instead of being added to them.
     dropout : float
+        Share of the features that is dropped in training.
 
     Examples
     --------
@@ -236,12 +254,12 @@ class ResidualBlock(nn.Module):
         if self.step is None or embedding_BE is None:
             hidden = self.norm_out(hidden)
         else:
-            told = self.step(self.activation(embedding_BE))[..., None, None, None]
+            timed = self.step(self.activation(embedding_BE))[..., None, None, None]
             if self.scales:
-                scale, shift = told.chunk(2, dim=1)
+                scale, shift = timed.chunk(2, dim=1)
                 hidden = self.norm_out(hidden) * (1 + scale) + shift
             else:
-                hidden = self.norm_out(hidden + told)
+                hidden = self.norm_out(hidden + timed)
         hidden = self.convolution_out(self.dropout(self.activation(hidden)))
         return (self.shortcut(x) + hidden).movedim(1, -1)
 
@@ -286,7 +304,7 @@ class _TimedLevels(nn.Module):
         return x, vectors
 
     def _projections(self, config: LatentConfig, *, finer: bool) -> nn.ModuleList | None:
-        """Of the global vectors from level to level; the original leaves them as torch initialises them."""
+        """Projections of the global vectors from level to level; the original leaves them as torch initialises them."""
         if not config.global_vectors.count:
             return None
         ratio = config.global_vectors.width_ratio
@@ -300,6 +318,7 @@ class LatentEncoder(_TimedLevels):
     Parameters
     ----------
     config : LatentConfig
+        Configuration of the network that it is a part of.
 
     Examples
     --------
@@ -342,6 +361,7 @@ class LatentDecoder(_TimedLevels):
     Parameters
     ----------
     config : CuboidUNetConfig
+        Configuration of the network that it is a part of.
 
     Examples
     --------
@@ -414,10 +434,12 @@ class CuboidUNetConfig(LatentConfig):
         check_positive("history, horizon", self.history, self.horizon)
         check_positive("upsample_kernel", self.upsample_kernel)
         if self.upsample_kernel % 2 == 0:
-            raise InvalidOption("upsample_kernel", self.upsample_kernel, "an odd number")
+            remedy = f"upsample_kernel={self.upsample_kernel + 1}"
+            raise InvalidOption("upsample_kernel", self.upsample_kernel, "an odd number", remedy)
         super().validate()
         if self.downsample[0] != 1:
-            raise InvalidOption("downsample", self.downsample, "a factor of 1 in time")
+            remedy = f"downsample={(1, *self.downsample[1:])}"
+            raise InvalidOption("downsample", self.downsample, "a factor of 1 in time", remedy)
 
     @property
     def frames(self) -> int:
@@ -428,12 +450,13 @@ class CuboidUNetConfig(LatentConfig):
 class CuboidUNet(nn.Module):
     """U-Net of cuboid attention that predicts the noise in a latent forecast (Gao et al. 2023: Earthformer-UNet).
 
-    Context and noisy forecast are one sequence; one more channel tells them apart. On the way down and up, residual
-    blocks that know the diffusion step alternate with blocks of cuboid self-attention.
+    Context and noisy forecast are one sequence; an additional channel marks which is which. On the way down and up,
+    residual blocks that know the diffusion step alternate with blocks of cuboid self-attention.
 
     Parameters
     ----------
     config : CuboidUNetConfig
+        Sizes and options of the model.
 
     Examples
     --------

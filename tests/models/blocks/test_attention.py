@@ -1,4 +1,4 @@
-"""Laws of cuboid attention."""
+"""Laws of cuboid attention: self-attention, cross-attention, global vectors."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.attention import (
+from xforecast.models.blocks import (
     BlockConfig,
     CrossAttentionBlock,
     CuboidCrossAttention,

@@ -11,7 +11,8 @@ from torch import nn
 
 from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.models import Earthformer, compat, count_parameters
-from xforecast.models.blocks.attention import (
+from xforecast.models.blocks import (
+    ORIGINAL,
     BlockConfig,
     CrossAttentionBlock,
     CuboidCrossAttention,
@@ -22,7 +23,6 @@ from xforecast.models.blocks.attention import (
 from xforecast.models.blocks.layers import FeedForward, PositionEmbedding, RMSNorm
 from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
 from xforecast.models.blocks.resample import Head, PatchMerging, Stem, StemConfig, Upsample
-from xforecast.models.presets import ORIGINAL
 
 WORDS = {"l": "local", "d": "dilated"}
 
