@@ -78,7 +78,7 @@ def test_a_model_is_rebuilt_from_its_description(name):
     assert torch.equal(other.eval()(x), model.eval()(x))
 
 
-def test_what_cannot_be_built_is_told():
+def test_what_cannot_be_built_is_reported():
     with pytest.raises(InvalidOption, match="did you mean 'Earthformer'"):
         build("Earthformr", {})
     with pytest.raises(InvalidOption, match="PersistenceConfig"):

@@ -106,7 +106,7 @@ def test_what_is_no_constraint_is_refused():
         (MeanIntensity, "an object with a method"),
     ],
 )
-def test_constraints_that_cannot_work_are_told_before_anything_is_sampled(constraint, words):
+def test_constraints_that_cannot_work_are_reported_before_anything_is_sampled(constraint, words):
     history = torch.zeros(2, 3, 4, 4, 1)
     check_constraint(MeanIntensity(1.0), history, (2, 4, 4, 1))
     check_constraint(ConserveLast(), history, (2, 4, 4, 1))

@@ -59,7 +59,7 @@ def test_missing_targets_of_no_weight_do_not_matter():
 # ------------------------------------------------------------------ strict loading
 
 
-def test_every_wrong_weight_is_told_at_once():
+def test_every_wrong_weight_is_reported_at_once():
     state = {"weight": torch.zeros(2, 2), "scale": torch.zeros(1)}
     model = nn.Linear(1, 2)
     before = model.weight.clone()

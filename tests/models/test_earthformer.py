@@ -110,7 +110,7 @@ def test_a_configuration_survives_json(config):
         ({"stem": StemConfig(channels=(4,))}, "stem.channels"),
     ],
 )
-def test_configurations_that_cannot_work_are_told(change, message):
+def test_configurations_that_cannot_work_are_reported(change, message):
     with pytest.raises(InvalidOption, match=message):
         replace(SMALL, **change)
 
@@ -118,12 +118,12 @@ def test_configurations_that_cannot_work_are_told(change, message):
 @pytest.mark.parametrize(
     "options", [{"upsample_kernel": 2}, {"initial_forecast": "first"}, {"depths": (0,)}, {"cross_last_frames": 0}]
 )
-def test_decoders_that_cannot_work_are_told(options):
+def test_decoders_that_cannot_work_are_reported(options):
     with pytest.raises(InvalidOption, match=next(iter(options))):
         DecoderConfig(**options)
 
 
-def test_unknown_and_missing_options_are_told_at_once():
+def test_unknown_and_missing_options_are_reported_at_once():
     stored = SMALL.to_dict()
     stored["horizons"] = stored.pop("horizon")
     with pytest.raises(InvalidOption, match=r"horizons(.|\n)*'horizon'(.|\n)*did you mean horizon"):
@@ -178,7 +178,7 @@ def test_every_pattern_works(name):
     assert model(torch.randn(1, 3, 6, 7, 1)).isfinite().all()
 
 
-def test_a_wrong_shape_is_told():
+def test_a_wrong_shape_is_reported():
     model = Earthformer(SMALL)
     with pytest.raises(InvalidOption, match=r"\(batch, 3, 6, 7, 1\)"):
         model(torch.zeros(1, 3, 6, 6, 1))
@@ -295,7 +295,7 @@ def test_relative_amplitude_makes_the_forecast_scale_with_the_history():
 
 
 @pytest.mark.parametrize("kind", ["last", "mean", "nearest"])
-def test_initial_positions_tell_the_leads_apart(kind):
+def test_initial_positions_make_the_leads_differ(kind):
     decoder = DecoderConfig((1,), initial_forecast=kind, initial_positions=True)
     config = EarthformerConfig(
         history=1, horizon=3, grid=(4, 5), base_channels=16, encoder=EncoderConfig((1,)), decoder=decoder,

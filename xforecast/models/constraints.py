@@ -90,7 +90,7 @@ class Constraint:
         Parameters
         ----------
         change : callable
-            From the model's fields to those that the constraint is about, differentiable.
+            Function from the model's fields to those that the constraint is about; differentiable.
         settled : bool
             Whether :meth:`prepare` was called before, because the model's histories are not those of the constraint.
 
@@ -108,8 +108,8 @@ class Constraint:
         Parameters
         ----------
         place : callable
-            From a value and its name to an array (height, width) of the model's cells; it returns a value without
-            labels as it is.
+            Function from a value and its name to an array (height, width) of the model's cells; it returns a value
+            without labels as it is.
         """
         return _with_regions(self, place)
 
@@ -133,7 +133,7 @@ class _SeenThrough(Constraint):
     def __init__(self, constraint: Constraint, change: Callable[[Field], Field], settled: bool):
         self.constraint, self.change, self.settled = constraint, change, settled
         self.strength = constraint.strength
-        # What a network estimates for the model's own histories says nothing of other ones.
+        # A network estimates the functional of the model's own fields, not of changed ones.
         self.name = None if settled else constraint.name
 
     def prepare(self, history: Field) -> Constraint:

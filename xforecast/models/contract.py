@@ -84,8 +84,8 @@ class Abilities:
     sampling : type of SamplingOptions, optional
         Options that its ``sample`` takes.
     any_grid : bool
-        It takes fields larger than those that it was trained on. Others get a larger field in overlapping windows (see
-        `xforecast.models.blocks.tiling`).
+        It takes fields larger than those that it was trained on. Other models get a larger field in overlapping windows
+        (see `xforecast.models.blocks.tiling`).
     bound_to_places : bool
         Each cell has numbers of its own, so that what it knows of one window holds for no other.
     closed_form : bool
@@ -93,7 +93,7 @@ class Abilities:
     parts : tuple of str
         Parts that are trained one after the other; ``stage(part, **options)`` gives each as a module to be trained.
     optional_parts : tuple of str
-        Those of the parts that are trained only if one asks for it.
+        The parts that are trained only if one asks for it.
     units : str, optional
         It works on the quantity itself, in this unit, and not on normalised values.
     follows_training : bool
@@ -133,8 +133,8 @@ class Abilities:
 def abilities_of(model: Any) -> Abilities:
     """What a model, or a class of models, says that it can do.
 
-    Of one that says nothing, the methods of its class with the names and the numbers of arguments of this contract are
-    taken for what they seem to be; attributes of other names mean nothing.
+    If it says nothing, its methods count: those that have the names and the numbers of arguments of this contract are
+    taken for what they seem to be. No other attribute means anything.
     """
     stated = getattr(model, "abilities", None)
     if isinstance(stated, Abilities):
@@ -305,7 +305,7 @@ def load_strictly(
     source : str
         Where the weights come from, for the message.
     rename : callable
-        From the model's names to those in `state`.
+        Function from the model's names to those in `state`.
 
     Raises
     ------
@@ -357,7 +357,7 @@ class Config:
     Attributes
     ----------
     same_channels : bool
-        Whether as many channels must go in as come out, because the model encodes both alike.
+        Whether as many channels must go in as come out, because the model encodes history and forecast alike.
 
     Examples
     --------
@@ -405,12 +405,12 @@ class Config:
             What the data decide: ``history``, ``horizon``, ``grid``, ``input_channels``, ``output_channels`` ...; only
             fields of the configuration count.
         options : mapping, optional
-            Other fields; they go before what the data decide.
+            Other fields; they take precedence over what the data decide.
         """
         return cls.from_dict({**cls._decided(shape), **(options or {})})
 
     def fitted_to(self, shape: Mapping[str, Any]) -> Self:
-        """The same configuration for data of another shape, as in :meth:`for_data`."""
+        """The same configuration for data of another shape, which is stated as in :meth:`for_data`."""
         return dataclasses.replace(self, **self._decided(shape))
 
     @classmethod
@@ -543,7 +543,7 @@ def check_axes(option: str, value: Any, example: tuple[int, ...]) -> None:
     value : tuple of int
         What was given.
     example : tuple of int
-        What would do, as long as `value` must be: two integers stand for height and width, three for time too.
+        A value that is allowed. Its length is the wanted one: two integers are height and width, three begin with time.
 
     Examples
     --------

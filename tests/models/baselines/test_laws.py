@@ -148,7 +148,7 @@ def test_a_few_steps_lower_the_loss(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_another_shape_is_told(name):
+def test_another_shape_is_reported(name):
     model = small(name)
     with pytest.raises(InvalidOption, match=r"\(2, 3, 8, 13, 1\)(.|\n)*8, 12, 1"):
         model(torch.zeros(2, 3, 8, 13, 1))
@@ -196,7 +196,7 @@ REFUSED = {
 @pytest.mark.parametrize(
     ("name", "options", "message"), [(name, *case) for name, cases in REFUSED.items() for case in cases]
 )
-def test_what_an_architecture_does_not_allow_is_told(name, options, message):
+def test_what_an_architecture_does_not_allow_is_reported(name, options, message):
     with pytest.raises(InvalidOption, match=message):
         small(name, **options)
 

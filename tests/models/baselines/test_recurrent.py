@@ -7,7 +7,7 @@ import torch
 
 from xforecast.errors import InvalidOption
 from xforecast.models import SamplingSchedule, build, config_class, describe
-from xforecast.models.baselines.recurrent import NextFrameModel, patches, unpatches, whole_clip
+from xforecast.models.baselines.recurrent import NextFrameModel, joined_clip, patches, unpatches
 
 SMALL = {
     "ConvLSTM": {"channels": (4, 6)},
@@ -73,7 +73,7 @@ def test_teacher_forcing_is_for_whole_batches():
     assert draws[:, 0].float().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_schedule_that_cannot_be_is_told():
+def test_a_schedule_that_cannot_be_is_reported():
     with pytest.raises(InvalidOption, match="did you mean 'reverse'"):
         SamplingSchedule("revers")
     with pytest.raises(InvalidOption, match="start < end"):
@@ -86,7 +86,7 @@ def test_the_forecast_is_the_roll_that_sees_no_future(name):
     model = small(name, horizon=3, sampling=SamplingSchedule("none"))
     assert isinstance(model, NextFrameModel)
     x, y = pair(horizon=3)
-    frames, known, _ = whole_clip(x, y, None)
+    frames, known, _ = joined_clip(x, y, None)
     use = known[:, :-1] & model.config.sampling.draw(2, 3, 3, 0.0)[:, :, None, None, None]
     torch.testing.assert_close(model.roll(frames[:, :-1], use)[0], model.roll(x)[0])
     torch.testing.assert_close(model.roll(x)[0][:, -3:], model(x))
@@ -117,7 +117,7 @@ def test_the_training_loss_depends_on_the_time(name):
     assert at[0] != at[100]
 
 
-def test_the_training_tells_the_model_its_step(tmp_path):
+def test_the_model_knows_the_step_of_the_training(tmp_path):
     pytest.importorskip("lightning")
     from xforecast.training.loop import train
     from xforecast.training.options import TrainingOptions
@@ -134,7 +134,7 @@ def test_the_training_tells_the_model_its_step(tmp_path):
 def test_unknown_cells_and_channels_of_the_future_are_not_fed():
     x, y = torch.zeros(1, 2, 1, 2, 2), torch.ones(1, 3, 1, 2, 1)
     y[:, :, 0, 1] = torch.nan
-    frames, known, weight = whole_clip(x, y, y.isfinite().float())
+    frames, known, weight = joined_clip(x, y, y.isfinite().float())
     assert frames.shape == (1, 5, 1, 2, 2)
     assert known[:, :2].all()
     assert known[0, 2:, 0].tolist() == [[[True, False], [False, False]]] * 3

@@ -296,7 +296,7 @@ def small():
     return kwargs, state
 
 
-def test_every_wrong_weight_is_told_at_once_in_the_official_names():
+def test_every_wrong_weight_is_reported_at_once_in_the_official_names():
     kwargs, state = small()
     state["z_proj.bias"] = state["z_proj.bias"][:3]
     state["encoder.blocks.9.weight"] = state.pop("dec_final_proj.weight")
@@ -334,12 +334,12 @@ def test_index_buffers_unused_positions_and_the_prefix_of_training_are_no_proble
         ({"dec_depth": [1, 1]}, "decoder.depths"),
     ],
 )
-def test_arguments_that_cannot_work_are_told(changes, message):
+def test_arguments_that_cannot_work_are_reported(changes, message):
     with pytest.raises(InvalidOption, match=message):
         compat.translate_config("earthformer", small()[0] | changes)
 
 
-def test_an_unknown_kind_is_told():
+def test_an_unknown_kind_is_reported():
     with pytest.raises(InvalidOption, match="earthformer"):
         compat.from_official("earthforme", {}, {})
 

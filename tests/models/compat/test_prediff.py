@@ -32,7 +32,7 @@ def test_released_sizes_and_names():
 
 
 @pytest.mark.parametrize("name", ["vae_a", "unet_a_axial", "align_a"])
-def test_weights_that_do_not_fit_are_told(name):
+def test_weights_that_do_not_fit_are_reported(name):
     kind, kwargs = official.KINDS[name.partition("_")[0]], official.arguments(name)
     state = official.state_of(kind, kwargs)
     first = next(iter(state))

@@ -13,7 +13,7 @@ from xforecast.models import (
     CuboidUNetConfig,
     GlobalVectorConfig,
 )
-from xforecast.models.prediff.denoiser import ResidualBlock, TimeEmbedding
+from xforecast.models.prediff.latent import ResidualBlock, TimeEmbedding
 
 
 def test_new_networks_start_from_nothing():
@@ -23,7 +23,7 @@ def test_new_networks_start_from_nothing():
     assert torch.equal(ResidualBlock(8, 8)(x), x)
 
 
-def test_time_is_told():
+def test_the_diffusion_step_matters():
     denoiser, z, context = awake(CuboidUNet(DENOISER)), torch.randn(1, 2, 4, 4, 4), torch.randn(1, 3, 4, 4, 4)
     early, late = (denoiser(z, torch.tensor([t]), context) for t in (3, 900))
     assert not torch.allclose(early, late)

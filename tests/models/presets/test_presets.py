@@ -34,7 +34,7 @@ def test_published_configurations_have_the_published_sizes(config, parameters):
         assert count_parameters(Earthformer(config)) == parameters
 
 
-def test_an_unknown_variant_is_told():
+def test_an_unknown_variant_is_reported():
     with pytest.raises(InvalidOption, match="variant"):
         presets.earthformer_enso("papers")
 

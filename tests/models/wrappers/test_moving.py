@@ -300,7 +300,7 @@ def test_it_is_saved_and_loaded(tmp_path):
     assert Forecaster(persistence(2), spec).deterministic
 
 
-def test_options_that_cannot_be_are_told():
+def test_options_that_cannot_be_are_reported():
     with pytest.raises(InvalidOption, match="one of none, last, fading, detail"):
         MovingConfig("Persistence", PersistenceConfig(horizon=2), start="first")
     with pytest.raises(InvalidOption, match="one of none, last, fading for Persistence"):

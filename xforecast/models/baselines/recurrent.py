@@ -206,7 +206,8 @@ class NextFrameModel(nn.Module):
     Parameters
     ----------
     config : Config
-        With `history`, `horizon`, `grid`, `input_channels`, `output_channels`, `sampling` and `patch`.
+        Configuration that has `history`, `horizon`, `grid`, `input_channels`, `output_channels`, `sampling` and
+        `patch`.
     """
 
     abilities = Abilities(follows_training=True)
@@ -263,7 +264,7 @@ class NextFrameModel(nn.Module):
         """
         if not self.training:
             return weighted_mse(self(x), y, weight)
-        frames, known, weight = whole_clip(x, y, weight)
+        frames, known, weight = joined_clip(x, y, weight)
         draw = self.config.sampling.draw(len(x), self.config.history, self.config.horizon, self.time)
         use = draw.to(x.device)[:, :, None, None, None] & known[:, :-1]
         predictions, state = self.roll(frames[:, :-1], use)
@@ -306,7 +307,7 @@ class NextFrameModel(nn.Module):
         return unpatches(torch.stack(predictions, dim=1), config.patch_size), state
 
 
-def whole_clip(
+def joined_clip(
     x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """History and future as one clip, where it is known, and its weight.
@@ -316,7 +317,7 @@ def whole_clip(
     Examples
     --------
     >>> x, y = torch.zeros(1, 3, 1, 1, 2), torch.ones(1, 2, 1, 1, 1)
-    >>> frames, known, weight = whole_clip(x, y, None)
+    >>> frames, known, weight = joined_clip(x, y, None)
     >>> frames.shape, known[0, :, 0, 0, 1].tolist(), weight[0, :, 0, 0, 0].tolist()
     (torch.Size([1, 5, 1, 1, 2]), [True, True, True, False, False], [1.0, 1.0, 1.0, 1.0, 1.0])
     """

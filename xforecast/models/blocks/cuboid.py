@@ -134,7 +134,7 @@ class Partition:
         return crop_grid(self._roll(self._join(number), 1), self.grid, "zeros")[0, ..., 0]
 
     def regions(self) -> torch.Tensor:
-        """Label of every token, (cuboids, tokens): tokens that rolling brought together have different labels."""
+        """Label of every token, (cuboids, tokens): what only the roll made neighbours has different labels."""
         label = torch.zeros((), dtype=torch.long, device="cpu")
         for length, size, shift in zip(self.padded, self.size, self.shift, strict=True):
             place = torch.arange(length, device="cpu")
@@ -156,7 +156,7 @@ def allowed_pairs(queries: Partition, keys: Partition) -> torch.Tensor | None:
     Parameters
     ----------
     queries, keys : Partition
-        With the same number of cuboids.
+        Two partitions with the same number of cuboids.
 
     Returns
     -------
@@ -211,7 +211,7 @@ class RelativePositionBias(nn.Module):
     extent : (int, int, int)
         The largest cuboid that the table has offsets for.
     index : LongTensor, (queries, keys)
-        From :func:`relative_position_index`.
+        What :func:`relative_position_index` gave.
     heads : int
         Number of attention heads.
 
@@ -243,7 +243,7 @@ class ScoreBias(nn.Module):
     relative : RelativePositionBias, optional
         Learned scores by offset.
     allowed : Tensor, optional
-        From :func:`allowed_pairs`.
+        What :func:`allowed_pairs` gave.
     has_globals : bool
         Keys include global vectors, so that every query has something to attend to.
 

@@ -41,7 +41,7 @@ class Cuboid(Config):
     size : (int, int, int)
         Tokens of one cuboid in time, height and width.
     strategy : three of ``"local"`` and ``"dilated"``
-        Along each axis a cuboid takes neighbouring tokens, or tokens at equal distances over the whole axis.
+        Along each axis a cuboid takes neighbouring tokens, or tokens at equal distances over all of the axis.
     shift : (int, int, int)
         Local cuboids start this many tokens later; the remainder wraps around but does not attend across the seam.
 
@@ -78,7 +78,7 @@ class CrossCuboid(Config):
     size : (int, int)
         Tokens of one cuboid in height and width.
     strategy : three of ``"local"`` and ``"dilated"``
-        As for :class:`Cuboid`.
+        The same strategies as those of a :class:`Cuboid`.
     shift : (int, int)
         Shift in height and width.
     temporal_chunks : int

@@ -188,7 +188,7 @@ def _video(x_NCHW: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 class Upsample(nn.Module):
-    """Resize every frame to the nearest value and convolve it, in one step where the factors are whole.
+    """Resize every frame to the nearest value and convolve it, in one step where the factors are integers.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class Upsample(nn.Module):
 
 
 def resize_and_convolve(x_NCHW: torch.Tensor, convolution: nn.Conv2d, size: tuple[int, int]) -> torch.Tensor:
-    """Resize images to the nearest value and convolve them, in one step where the factors are whole.
+    """Resize images to the nearest value and convolve them, in one step where the factors are integers.
 
     Examples
     --------
@@ -258,7 +258,7 @@ def in_two_steps() -> Iterator[None]:
 
 
 def _kernel_with_resize(weight_OIHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Kernel whose transposed convolution, with stride, is a nearest resize by whole factors and a convolution.
+    """Kernel whose transposed convolution, with stride, is a nearest resize by integer factors and a convolution.
 
     Neighbouring taps read the same value after the resize. Adding them beforehand leaves (factor + 2)^2 products of
     the (3 factor)^2 that a 3 x 3 kernel needs for each value before the resize.

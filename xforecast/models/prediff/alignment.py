@@ -13,7 +13,7 @@ from torch import nn
 from xforecast.errors import InvalidOption
 from xforecast.models.blocks import PositionEmbedding, attend
 from xforecast.models.contract import check_positive, check_shape
-from xforecast.models.prediff.denoiser import LatentConfig, LatentEncoder, ResidualBlock, TimeEmbedding, initial_vectors
+from xforecast.models.prediff.latent import LatentConfig, LatentEncoder, ResidualBlock, TimeEmbedding, initial_vectors
 
 __all__ = ["KnowledgeAlignment", "KnowledgeAlignmentConfig"]
 

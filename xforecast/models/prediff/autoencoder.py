@@ -143,7 +143,7 @@ class Posterior:
         return self.mean + self.std * noise.to(self.mean.device)
 
     def distribution(self) -> torch.distributions.Distribution:
-        """The same as one distribution a frame, for densities and divergences."""
+        """The posterior as one torch distribution for each frame, for densities and divergences."""
         return torch.distributions.Independent(torch.distributions.Normal(self.mean, self.std), 3)
 
     def kl(self) -> torch.Tensor:
@@ -347,7 +347,7 @@ class Autoencoder(nn.Module):
         Returns
         -------
         Posterior
-            Of latents (..., height / factor, width / factor, latent channel), in float32 or better.
+            Distribution of latents (..., height / factor, width / factor, latent channel), in float32 or better.
 
         Raises
         ------

@@ -10,7 +10,8 @@ from xforecast.errors import InvalidOption
 from xforecast.models.contract import Config, SamplingOptions, check_choice
 from xforecast.models.prediff.alignment import KnowledgeAlignmentConfig
 from xforecast.models.prediff.autoencoder import AutoencoderConfig
-from xforecast.models.prediff.denoiser import LATENT_BLOCK, CuboidUNetConfig
+from xforecast.models.prediff.denoiser import CuboidUNetConfig
+from xforecast.models.prediff.latent import LATENT_BLOCK
 from xforecast.models.prediff.schedule import PREDICTIONS, DiffusionLoss, NoiseSchedule
 
 __all__ = ["DiffusionSampling", "PreDiffConfig"]

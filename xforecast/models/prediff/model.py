@@ -523,7 +523,7 @@ class PreDiff(nn.Module):
         return z / self.config.latent_scale
 
     def _residual(self, constraint: Constraint, clean: torch.Tensor, forecast: torch.Tensor) -> torch.Tensor:
-        """How far samples are off, (n,)."""
+        """Norm of the residual of samples, (n,)."""
         return violation(constraint.residual(self._unscaled(clean) if constraint.latent else forecast))
 
 

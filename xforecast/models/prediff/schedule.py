@@ -245,7 +245,7 @@ def warming_average(
     Returns
     -------
     callable
-        From average, weights and number of updates to the new average.
+        Function from average, weights and number of updates to the new average.
 
     Examples
     --------

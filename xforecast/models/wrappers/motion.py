@@ -199,7 +199,7 @@ def inside(displacement: torch.Tensor) -> torch.Tensor:
 def softened(moved: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
     """A field that `warp` has moved, smoothed where it comes from beyond the edges, the more so the farther.
 
-    What comes from there is not known, and mirrored detail must not look as if it were.
+    What comes from there is not known; mirrored detail would look as if it were.
 
     Parameters
     ----------

@@ -211,7 +211,7 @@ class Moving(nn.Module):
     def scattered(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
         """Forecasts, moved from moving coordinates to where the rain will be; differentiable inverse of `targets`.
 
-        What comes from beyond the map is mirrored, and smoothed the more the farther it comes from.
+        What comes from beyond the map is the field mirrored at the edge, smoothed the more the farther it comes.
         """
         back = displacements(motion, -y.shape[1])
         return softened(warp(y, back), back)
