@@ -21,7 +21,6 @@ from xforecast.models import (
     GlobalVectorConfig,
     Quirks,
     StemConfig,
-    count_parameters,
     describe_cuboids,
     presets,
 )
@@ -29,31 +28,6 @@ from xforecast.models.blocks.patterns import SELF_PATTERNS
 
 QUIET = BlockConfig(heads=2, attention_dropout=0, projection_dropout=0, feed_forward_dropout=0)
 SMALL = EarthformerConfig(history=3, horizon=2, grid=(6, 7), base_channels=8, block=QUIET)
-
-
-@pytest.mark.parametrize(
-    ("config", "parameters"),
-    [
-        (presets.earthformer_sevir(), 15_082_069),
-        (presets.earthformer_sevir("paper", global_vectors=0), 13_075_029),
-        (presets.earthformer_sevir("released"), 8_659_677),
-        (presets.earthformer_sevir("released", global_vectors=0), 6_164_573),
-        (presets.earthformer_enso(), 7_600_077),
-        (presets.earthformer_enso("paper", global_vectors=0), 6_601_293),
-        (presets.earthformer_enso("released"), 1_394_325),
-        (presets.earthformer_nbody(), 6_702_109),
-        (presets.earthformer_nbody(global_vectors=8), 7_700_893),
-        (presets.earthformer_sevirlr(), 1_505_069),
-    ],
-)
-def test_published_configurations_have_the_published_sizes(config, parameters):
-    with torch.device("meta"):
-        assert count_parameters(Earthformer(config)) == parameters
-
-
-def test_an_unknown_variant_is_told():
-    with pytest.raises(InvalidOption, match="variant"):
-        presets.earthformer_enso("papers")
 
 
 # ------------------------------------------------------------------ configurations
@@ -119,11 +93,6 @@ def test_a_configuration_survives_json(config):
     assert hash(config) == hash(EarthformerConfig.from_dict(json.loads(text)))
 
 
-@pytest.mark.parametrize("config", [presets.earthformer_sevir("released"), presets.earthformer_enso()])
-def test_presets_survive_json(config):
-    assert EarthformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -141,7 +110,7 @@ def test_presets_survive_json(config):
         ({"stem": StemConfig(channels=(4,))}, "stem.channels"),
     ],
 )
-def test_configurations_that_cannot_work_are_told(change, message):
+def test_configurations_that_cannot_work_are_reported(change, message):
     with pytest.raises(InvalidOption, match=message):
         replace(SMALL, **change)
 
@@ -149,12 +118,12 @@ def test_configurations_that_cannot_work_are_told(change, message):
 @pytest.mark.parametrize(
     "options", [{"upsample_kernel": 2}, {"initial_forecast": "first"}, {"depths": (0,)}, {"cross_last_frames": 0}]
 )
-def test_decoders_that_cannot_work_are_told(options):
+def test_decoders_that_cannot_work_are_reported(options):
     with pytest.raises(InvalidOption, match=next(iter(options))):
         DecoderConfig(**options)
 
 
-def test_unknown_and_missing_options_are_told_at_once():
+def test_unknown_and_missing_options_are_reported_at_once():
     stored = SMALL.to_dict()
     stored["horizons"] = stored.pop("horizon")
     with pytest.raises(InvalidOption, match=r"horizons(.|\n)*'horizon'(.|\n)*did you mean horizon"):
@@ -209,7 +178,7 @@ def test_every_pattern_works(name):
     assert model(torch.randn(1, 3, 6, 7, 1)).isfinite().all()
 
 
-def test_a_wrong_shape_is_told():
+def test_a_wrong_shape_is_reported():
     model = Earthformer(SMALL)
     with pytest.raises(InvalidOption, match=r"\(batch, 3, 6, 7, 1\)"):
         model(torch.zeros(1, 3, 6, 6, 1))
@@ -326,7 +295,7 @@ def test_relative_amplitude_makes_the_forecast_scale_with_the_history():
 
 
 @pytest.mark.parametrize("kind", ["last", "mean", "nearest"])
-def test_initial_positions_tell_the_leads_apart(kind):
+def test_initial_positions_make_the_leads_differ(kind):
     decoder = DecoderConfig((1,), initial_forecast=kind, initial_positions=True)
     config = EarthformerConfig(
         history=1, horizon=3, grid=(4, 5), base_channels=16, encoder=EncoderConfig((1,)), decoder=decoder,

@@ -9,25 +9,34 @@ configurations, :mod:`~xforecast.models.compat` reads the originals' weights, an
 from __future__ import annotations
 
 from xforecast.models import catalogue, compat, contract, cost, presets
-from xforecast.models.baselines.climatology import (
+from xforecast.models.baselines import (
+    E3DLSTM,
+    STEPS,
     ClimatologyForecast,
     ClimatologyForecastConfig,
+    ConvLSTM,
+    ConvLSTMConfig,
     DampedPersistence,
     DampedPersistenceConfig,
+    E3DLSTMConfig,
+    Extrapolation,
+    ExtrapolationConfig,
+    LinearInverseModel,
+    LinearInverseModelConfig,
+    Persistence,
+    PersistenceConfig,
+    PhyDNet,
+    PhyDNetConfig,
+    PredRNN,
+    PredRNNConfig,
+    Rainformer,
+    RainformerConfig,
+    SamplingSchedule,
+    STEPSConfig,
+    UNet,
+    UNetConfig,
 )
-from xforecast.models.baselines.convlstm import ConvLSTM, ConvLSTMConfig
-from xforecast.models.baselines.e3d_lstm import E3DLSTM, E3DLSTMConfig
-from xforecast.models.baselines.linear_inverse import LinearInverseModel, LinearInverseModelConfig
-from xforecast.models.baselines.persistence import Persistence, PersistenceConfig
-from xforecast.models.baselines.phydnet import PhyDNet, PhyDNetConfig
-from xforecast.models.baselines.predrnn import PredRNN, PredRNNConfig
-from xforecast.models.baselines.radar_extrapolation import STEPS, Extrapolation, ExtrapolationConfig, STEPSConfig
-from xforecast.models.baselines.rainformer import Rainformer, RainformerConfig
-from xforecast.models.baselines.recurrent import SamplingSchedule
-from xforecast.models.baselines.unet import UNet, UNetConfig
-from xforecast.models.blocks.attention import BlockConfig, GlobalVectorConfig, Quirks
-from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
-from xforecast.models.blocks.resample import StemConfig
+from xforecast.models.blocks import BlockConfig, CrossCuboid, Cuboid, GlobalVectorConfig, Quirks, StemConfig
 from xforecast.models.catalogue import (
     MODELS,
     build,
@@ -59,15 +68,22 @@ from xforecast.models.earthformer import (
     EncoderConfig,
     describe_cuboids,
 )
-from xforecast.models.prediff.adversary import AdversarialAutoencoder, AdversarialAutoencoderConfig
-from xforecast.models.prediff.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
-from xforecast.models.prediff.autoencoder import Autoencoder, AutoencoderConfig
-from xforecast.models.prediff.config import DiffusionSampling, PreDiffConfig
-from xforecast.models.prediff.denoiser import CuboidUNet, CuboidUNetConfig
-from xforecast.models.prediff.model import PreDiff
-from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule
-from xforecast.models.wrappers.ensemble import Ensemble, EnsembleConfig
-from xforecast.models.wrappers.moving import Moving, MovingConfig
+from xforecast.models.prediff import (
+    AdversarialAutoencoder,
+    AdversarialAutoencoderConfig,
+    Autoencoder,
+    AutoencoderConfig,
+    CuboidUNet,
+    CuboidUNetConfig,
+    DiffusionLoss,
+    DiffusionSampling,
+    KnowledgeAlignment,
+    KnowledgeAlignmentConfig,
+    NoiseSchedule,
+    PreDiff,
+    PreDiffConfig,
+)
+from xforecast.models.wrappers import Ensemble, EnsembleConfig, Moving, MovingConfig
 
 protocol = contract  # its former name
 Climatology, ClimatologyConfig = ClimatologyForecast, ClimatologyForecastConfig  # their former names
@@ -160,3 +176,8 @@ __all__ = [
     "register",
     "weighted_mse",
 ]
+
+
+def __dir__() -> list[str]:
+    """Offer the public names only to those who look for one."""
+    return sorted(__all__)

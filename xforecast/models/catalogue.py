@@ -39,9 +39,9 @@ def register(kind: type[nn.Module], config: type[Config], name: str | None = Non
         Built by ``kind(config)``, which it keeps as ``config``; has ``forward`` and ``loss``, see
         :mod:`xforecast.models.contract`.
     config : type of Config
-        A frozen dataclass.
+        The class of its configuration, a frozen dataclass.
     name : str, optional
-        That of the class by default.
+        The name of the model; by default that of the class.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def register(kind: type[nn.Module], config: type[Config], name: str | None = Non
     Raises
     ------
     InvalidOption
-        No such class, or a name that another model has.
+        If these are no such classes, or another model has the name.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def find_model(name: str) -> str | None:
     Parameters
     ----------
     name : str
-        In any case, with or without hyphens and spaces.
+        The name in upper or lower case, with or without hyphens and spaces.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def _plainly(name: str) -> str:
 
 
 def find_config(config: Config) -> str | None:
-    """The name of the model that a configuration is of.
+    """The name of the model that a configuration belongs to.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def _entry(model: str) -> tuple[type[nn.Module], type[Config]]:
 
 
 def config_class(model: str) -> type[Config]:
-    """Class of a model's configuration.
+    """Class of the configuration of a model.
 
     Examples
     --------
@@ -177,8 +177,8 @@ def configure(model: str | Config, shape: Mapping[str, Any], options: Mapping[st
         ``history``, ``horizon``, ``grid``, ``input_channels``, ``output_channels`` and what else the data decide; a
         configuration takes those that are fields of it.
     options : mapping, optional
-        Other fields, for a name. What is not given is the model's default, or, for a model that has sizes to choose
-        from, the size that goes with the grid.
+        Other fields of the configuration, for a model that is given by name. A field that is left out has the model's
+        default, or, for a model that has sizes to choose from, the size that goes with the grid.
 
     Raises
     ------

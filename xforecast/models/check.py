@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from xforecast.errors import InvalidOption
+from xforecast.errors import InvalidOption, XForecastError
 from xforecast.models.catalogue import build, describe, name_of
-from xforecast.models.contract import abilities_of, draws_samples, has_loss, learns, load_strictly
+from xforecast.models.contract import abilities_of, config_of, draws_samples, has_loss, learns, load_strictly
 
 if TYPE_CHECKING:
     from xforecast.spec import DataSpec
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["ModelReport", "check_model", "check_shapes"]
 
 BATCH = 3
+SHAPE = "forecasts of the right shape"
 EXTRA_CELLS = 8
 METHODS = {
-    # what a method is for, by the field of Abilities that must mention it
+    # the method, the field of Abilities that must mention it, and how
     "sample": ("samples", "samples=None"),
     "fit_series": ("closed_form", "closed_form=True"),
     "at_step": ("follows_training", "follows_training=True"),
@@ -35,16 +36,16 @@ METHODS = {
 
 @dataclass
 class ModelReport:
-    """What a model was tried for, and what came of it; true when nothing failed.
+    """Results of the trials of a model; true when none failed.
 
     Attributes
     ----------
     passed : list of str
         What the model does as the contract says.
     problems : list of (str, str)
-        What it does not, each with what to do about it.
+        What it does not do as the contract says, each with a remedy.
     notes : list of str
-        What works, and yet deserves a look.
+        What works and yet deserves a look.
 
     Examples
     --------
@@ -78,7 +79,18 @@ class ModelReport:
 
 
 class _Fails(Exception):  # noqa: N818 - never leaves this file
-    """A check fails: what was found, and what to do."""
+    """A check fails; its arguments are what was found, and what to do."""
+
+
+def _failure(title: str, error: Exception) -> tuple[str, str]:
+    """What was found and what to do, from whatever a check raised."""
+    if isinstance(error, _Fails):
+        found, remedy = error.args
+        return found, remedy
+    text, _, remedy = str(error).partition("\n  -> ")
+    if not isinstance(error, XForecastError):
+        text, remedy = f"{type(error).__name__}: {error}", ""
+    return f"{title}: {text}", remedy or "mend this in the module"
 
 
 def check_shapes(model: nn.Module, spec: DataSpec) -> None:
@@ -110,7 +122,7 @@ def check_model(model: nn.Module, spec: DataSpec) -> ModelReport:
     model : torch.nn.Module
         See `xforecast.models.contract`.
     spec : DataSpec
-        Data that it shall take, such as ``xforecast.load("earthformer-enso").spec``.
+        Description of the data that it shall take, such as ``xforecast.load("earthformer-enso").spec``.
 
     Returns
     -------
@@ -136,10 +148,10 @@ def check_model(model: nn.Module, spec: DataSpec) -> ModelReport:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 check()
-        except _Fails as failure:
-            report.problems.append(failure.args)
         except Exception as error:  # whatever the author's own code raises
-            report.problems.append((f"{title}: {type(error).__name__}: {error}", "mend this in the module"))
+            report.problems.append(_failure(title, error))
+            if title == SHAPE:
+                break  # the other checks would repeat the problem
         else:
             report.passed.append(title)
     report.notes += trial.notes()
@@ -159,11 +171,14 @@ class _Trial:
         generator = torch.Generator().manual_seed(0)
         self.x = torch.rand(BATCH, *spec.input_shape, generator=generator)
         self.y = torch.rand(BATCH, *spec.target_shape, generator=generator)
+        self.all_alike = self.some_missing = False
+        """Whether two samples of one start were the same, and whether forecasts have missing values."""
 
     def checks(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Title and function of each check that the module's abilities call for."""
         yield "has a loss", self.has_loss
-        yield "forecasts of the right shape", self.forward
+        yield SHAPE, self.forward
+        yield "gives the same forecast again", self.repeats
         if not draws_samples(self.model):
             yield "each forecast depends on its own history alone", self.apart
         if not has_loss(self.model):
@@ -199,26 +214,37 @@ class _Trial:
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             remedy = "the layout is (batch, time, height, width, channel)"
             raise _Fails(f"{what}: found {shape}, wanted {wanted}", remedy)
-        if not found.isfinite().all():
+        if found.isinf().any() or found.isnan().all():
             raise _Fails(f"{what}: values that are not finite", "look for divisions by zero and logarithms")
+        self.some_missing |= bool(found.isnan().any())
+
+    def _untouched(self, what: str, call: Callable[..., Any], *given: torch.Tensor | None) -> Any:
+        """What a call gives, if it leaves its arguments as they are."""
+        copies = [None if one is None else one.clone() for one in given]
+        found = call(*copies)
+        for copy_, one in zip(copies, given, strict=True):
+            if one is not None and copy_ is not None and not torch.equal(copy_, one):
+                raise _Fails(f"{what} writes into its input", "work on a copy: x = x.clone()")
+        return found
 
     @torch.no_grad()
     def forward(self) -> None:
-        x = self.x.clone()
-        self._wanted(self.model(x), BATCH, "forward")
-        if not torch.equal(x, self.x):
-            raise _Fails("forward writes into its input", "work on a copy: x = x.clone()")
-        if not _same(self.model(self.x), self.model(self.x)):
+        self._wanted(self.model(self.x.clone()), BATCH, "forward")
+
+    @torch.no_grad()
+    def repeats(self) -> None:
+        found = self._untouched("forward", self.model, self.x)
+        if not _same(found, self.model(self.x.clone())):
             raise _Fails("two calls of forward give different forecasts", "draw at random in sample only")
 
     @torch.no_grad()
     def apart(self) -> None:
-        if not _same(self.model(self.x[:1]), self.model(self.x)[:1]):
+        if not _same(self.model(self.x[:1].clone()), self.model(self.x.clone())[:1]):
             raise _Fails("a forecast depends on the others in its batch", "no means over the batch in eval mode")
 
     def loss(self) -> None:
         for weight in (None, torch.ones(1), torch.rand(self.y.shape)):
-            found = self.model.loss(self.x, self.y, weight)
+            found = self._untouched("loss", self.model.loss, self.x, self.y, weight)
             if not isinstance(found, torch.Tensor) or found.ndim or not found.isfinite():
                 raise _Fails(f"loss: found {found}, wanted a finite tensor without dimensions", "return a mean")
 
@@ -255,8 +281,12 @@ class _Trial:
         generators = [
             torch.Generator().manual_seed(10 * start + sample) for start, sample in zip(starts, samples, strict=True)
         ]
+
+        def sample(x: torch.Tensor) -> torch.Tensor:
+            return self.model.sample(x, torch.tensor(starts), torch.tensor(samples), generators, **options)
+
         with torch.no_grad():
-            return self.model.sample(self.x, torch.tensor(starts), torch.tensor(samples), generators, **options)
+            return self._untouched("sample", sample, self.x)
 
     def samples(self) -> None:
         self.has("sample")
@@ -266,7 +296,9 @@ class _Trial:
         last = 1 if self.abilities.samples is None else self.abilities.samples - 1
         several, alone = self._drawn([0, 1, 0], [0, 0, last]), self._drawn([0], [last])
         if not _same(several[2:], alone):
-            raise _Fails("a sample depends on what else is drawn", "take all randomness from its own generator")
+            remedy = "draw sample k from generators[k] only: torch.randn(shape, generator=generators[k])"
+            raise _Fails("a sample depends on what else is drawn", remedy)
+        self.all_alike = _same(several[:1], several[2:])
 
     def sampling(self) -> None:
         assert self.abilities.sampling is not None
@@ -287,6 +319,8 @@ class _Trial:
 
     @torch.no_grad()
     def rebuilt(self) -> None:
+        if config_of(self.model) is None:
+            raise _Fails("no configuration to build the model from again", "self.config = config in its __init__")
         twin = build(**describe(self.model)).eval()
         load_strictly(twin, self.model.state_dict())
         if not _same(twin(self.x), self.model(self.x)):
@@ -298,6 +332,10 @@ class _Trial:
             # What a module without stated abilities is taken to do is what its methods seem to be.
             said = draws_samples(self.model) if method == "sample" else getattr(self.abilities, ability)
             if not said and callable(getattr(self.model, method, None)):
-                yield f"the method {method} is never called: state abilities = Abilities({stated}) to have it called"
+                yield f"the method {method} is never called; the attribute abilities = Abilities({stated}) changes that"
+        if self.all_alike and self.abilities.samples != 1:
+            yield "two samples of one start are the same: is randomness taken from the generators?"
+        if self.some_missing:
+            yield "some values of its forecasts are missing (NaN): is this meant?"
         if name_of(self.model) is None:
             yield "it cannot be saved: xforecast.models.register(its class, the class of its configuration) allows it"

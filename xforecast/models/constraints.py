@@ -38,12 +38,12 @@ class Constraint:
     Attributes
     ----------
     name : str, optional
-        Name of the functional that is constrained: a network that was trained on the functional of this name can be
+        Name of the functional that is constrained. A network that was trained on the functional of this name can be
         used to reach the target.
     strength : float, optional
-        How hard to pull; what it means is said where the options of sampling are.
+        How hard to pull; :meth:`PreDiff.sample <xforecast.models.PreDiff.sample>` explains the number.
     space : {"decoded", "latent"}
-        Whether the residual is that of the forecast or that of its latent.
+        Whether :meth:`residual` takes the forecast itself or its latent.
 
     Examples
     --------
@@ -59,7 +59,10 @@ class Constraint:
     space: str = "decoded"
 
     def residual(self, forecast: Field) -> torch.Tensor:
-        """How far a forecast (batch, time, height, width, channel) is off, (batch, ...); zero where it obeys."""
+        """How far a forecast (batch, time, height, width, channel) is from what is known, (batch, ...).
+
+        It is zero where the forecast obeys, and must be differentiable by torch.
+        """
         raise NotImplementedError
 
     def prepare(self, history: Field) -> Constraint:
@@ -73,12 +76,12 @@ class Constraint:
 
     @property
     def size(self) -> float:
-        """Size of what is asked for, which says how much a residual matters; 0 where there is no such number."""
+        """Absolute value of the target, with which residuals are compared; 0 where there is no such number."""
         return 0.0
 
     @property
     def latent(self) -> bool:
-        """Whether the residual is that of the latent."""
+        """Whether :meth:`residual` takes the latent of the forecast."""
         return self.space == "latent"
 
     def seen_through(self, change: Callable[[Field], Field], *, settled: bool = False) -> Constraint:
@@ -87,9 +90,9 @@ class Constraint:
         Parameters
         ----------
         change : callable
-            From the model's fields to those that the constraint is about, differentiable.
+            Function from the model's fields to those that the constraint is about; differentiable.
         settled : bool
-            The constraint has been prepared; the model's histories are others than its own.
+            Whether :meth:`prepare` was called before, because the model's histories are not those of the constraint.
 
         Examples
         --------
@@ -105,8 +108,8 @@ class Constraint:
         Parameters
         ----------
         place : callable
-            From a value and its name to an array (height, width) of the model's cells; a value without labels is given
-            back as it is.
+            Function from a value and its name to an array (height, width) of the model's cells; it returns a value
+            without labels as it is.
         """
         return _with_regions(self, place)
 
@@ -130,7 +133,7 @@ class _SeenThrough(Constraint):
     def __init__(self, constraint: Constraint, change: Callable[[Field], Field], settled: bool):
         self.constraint, self.change, self.settled = constraint, change, settled
         self.strength = constraint.strength
-        # What a network estimates for the model's own histories says nothing of other ones.
+        # A network estimates the functional of the model's own fields, not of changed ones.
         self.name = None if settled else constraint.name
 
     def prepare(self, history: Field) -> Constraint:
@@ -176,7 +179,8 @@ class _Foreign(Constraint):
         return _size_of(getattr(self.owner, "target", None))
 
     def with_regions(self, place: Callable[[Any, str], Any]) -> Constraint:
-        return _Foreign(_with_regions(self.owner, place))
+        placed = _with_regions(self.owner, place)
+        return self if placed is self.owner else _Foreign(placed)
 
 
 def as_constraint(constraint: Constraint | Callable[[Field], torch.Tensor] | Any) -> Constraint:
@@ -253,7 +257,7 @@ def _finite_numbers(values: Any) -> bool:
 
 
 class _Targeted(Constraint):
-    """A functional of every frame has a target, by itself or over all frames."""
+    """Base of the constraints that give a functional of the frames a target, for each frame or for all together."""
 
     target: Any
     per_frame: bool
@@ -261,9 +265,8 @@ class _Targeted(Constraint):
 
     def __post_init__(self) -> None:
         if not callable(self.target) and not _finite_numbers(self.target):
-            raise InvalidOption(
-                "target", self.target, "a finite number, an array of them, or a function of the history"
-            )
+            wanted = "a finite number, an array of them, or a function of the history"
+            raise InvalidOption("target", self.target, wanted, "for example target=2.0")
 
     def prepare(self, history: Field) -> Self:
         """The constraint for samples with these histories: a target that is a function of the history is evaluated."""
@@ -299,6 +302,7 @@ class _Targeted(Constraint):
                 "shape of the constraint's target",
                 tuple(target.shape),
                 f"one number or {tuple(values.shape)}",
+                "one number holds for all samples, for example target=2.0",
             )
         return values - target
 
@@ -314,14 +318,14 @@ class MeanIntensity(_Targeted):
     Parameters
     ----------
     target : float, Tensor or callable
-        Wanted mean; one for each sample, or one for each frame with `per_frame`; or a function that gives it from the
-        history, (batch, time, height, width, channel).
+        The wanted mean: one number, one for each sample, or with `per_frame` one for each frame; or a function that
+        gives it from the history, (batch, time, height, width, channel).
     per_frame : bool
-        Every frame has the target, or their mean.
+        Whether every frame has the target, or the mean over all frames.
     strength : float, optional
         How hard to pull.
     to_physical : callable
-        From what the model works on to the units of the target.
+        Function from what the model works on to the units of the target.
 
     Examples
     --------
@@ -362,9 +366,9 @@ class RegionTotal(_Targeted):
         The region, or weights such as areas of the cells. In a forecast of labelled data also a DataArray, or slices of
         coordinates by name, such as ``{"lat": slice(50, 52), "lon": slice(5, 7)}``.
     target : float, Tensor or callable
-        Wanted total of all frames; of every frame with `per_frame`. As in :class:`MeanIntensity`.
+        The wanted total of all frames, or with `per_frame` of every frame, in the forms of :class:`MeanIntensity`.
     per_frame, strength, to_physical
-        As in :class:`MeanIntensity`.
+        The same options as those of :class:`MeanIntensity`.
 
     Examples
     --------
@@ -385,10 +389,12 @@ class RegionTotal(_Targeted):
     def functional(self, forecast: Field) -> torch.Tensor:
         """Total of every frame, (batch, time, 1)."""
         if isinstance(self.mask, Mapping):
-            raise InvalidOption("mask of the region", self.mask, "an array, where the fields have no labels")
+            wanted, remedy = "an array, where the fields have no labels", "slices need a forecast of a Dataset"
+            raise InvalidOption("mask of the region", self.mask, wanted, remedy)
         mask = _tensor(self.mask, forecast)
         if mask.shape != forecast.shape[2:4]:
-            raise InvalidOption("mask of the region", tuple(mask.shape), f"{tuple(forecast.shape[2:4])}")
+            wanted, remedy = f"{tuple(forecast.shape[2:4])}", "give one value for each cell of the fields"
+            raise InvalidOption("mask of the region", tuple(mask.shape), wanted, remedy)
         return (self.to_physical(forecast) * mask[..., None]).sum(dim=(2, 3, 4))[..., None]
 
     def over_time(self, values: torch.Tensor) -> torch.Tensor:
@@ -403,9 +409,9 @@ class UpperBound(Constraint):
     Parameters
     ----------
     limit : float or Tensor
-        Broadcasts against (time, height, width, channel).
+        The limit; broadcasts against (time, height, width, channel).
     strength, to_physical
-        As in :class:`MeanIntensity`.
+        The same options as those of :class:`MeanIntensity`.
 
     Examples
     --------
@@ -430,14 +436,14 @@ class ConserveLast(Constraint):
     Parameters
     ----------
     functional : callable
-        From fields (batch, time, height, width, channel) to (batch, time) or (batch, time, numbers); by default their
-        mean.
+        Function from fields (batch, time, height, width, channel) to (batch, time) or (batch, time, numbers); by
+        default their mean.
     target : Tensor, optional
         The value to keep; :meth:`prepare` takes it from the history.
     strength, to_physical
-        As in :class:`MeanIntensity`.
+        The same options as those of :class:`MeanIntensity`.
     name : str, optional
-        Of the functional, where an alignment network was trained on it.
+        Name of the functional, where an alignment network was trained on it.
 
     Examples
     --------
@@ -473,10 +479,11 @@ def check_constraint(constraint: Any, history: Field, frames: Sequence[int]) -> 
     Parameters
     ----------
     constraint : Constraint or callable
+        What a user has handed in.
     history : Tensor, (batch, time, height, width, channel)
-        One for each sample.
+        Histories, one for each sample.
     frames : sequence of int
-        Time, height, width and channel of a forecast.
+        Numbers of time steps, rows, columns and channels of a forecast.
 
     Raises
     ------

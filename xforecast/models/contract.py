@@ -29,6 +29,7 @@ __all__ = [
     "ProbabilisticModel",
     "SamplingOptions",
     "abilities_of",
+    "check_axes",
     "check_choice",
     "check_positive",
     "check_shape",
@@ -83,8 +84,8 @@ class Abilities:
     sampling : type of SamplingOptions, optional
         Options that its ``sample`` takes.
     any_grid : bool
-        It takes fields larger than those that it was trained on. Others get a larger field in overlapping windows (see
-        `xforecast.models.blocks.tiling`).
+        It takes fields larger than those that it was trained on. Other models get a larger field in overlapping windows
+        (see `xforecast.models.blocks.tiling`).
     bound_to_places : bool
         Each cell has numbers of its own, so that what it knows of one window holds for no other.
     closed_form : bool
@@ -92,15 +93,14 @@ class Abilities:
     parts : tuple of str
         Parts that are trained one after the other; ``stage(part, **options)`` gives each as a module to be trained.
     optional_parts : tuple of str
-        Those of the parts that are trained only if one asks for it.
+        The parts that are trained only if one asks for it.
     units : str, optional
         It works on the quantity itself, in this unit, and not on normalised values.
     follows_training : bool
-        Its loss changes in the course of a training, which calls ``at_step(step, total)`` before each optimiser step,
+        Its loss changes while it is trained: the training calls ``at_step(step, total)`` before each optimiser step,
         counted from 0.
     previews : bool
-        ``preview(x, y)`` gives named arrays that show what it makes of one pair; a training writes them down now and
-        then.
+        ``preview(x, y)`` gives named arrays that show what it makes of one pair; a training stores them now and then.
     shares_context : bool
         ``encode_context(x)`` gives what ``sample`` needs of a history, made once for all samples of a start and handed
         to ``sample`` as ``context``.
@@ -133,8 +133,8 @@ class Abilities:
 def abilities_of(model: Any) -> Abilities:
     """What a model, or a class of models, says that it can do.
 
-    Of one that says nothing, the methods of its class with the names and the numbers of arguments of this contract are
-    taken for what they seem to be; attributes of other names mean nothing.
+    If it says nothing, its methods count: those that have the names and the numbers of arguments of this contract are
+    taken for what they seem to be. No other attribute means anything.
     """
     stated = getattr(model, "abilities", None)
     if isinstance(stated, Abilities):
@@ -185,7 +185,7 @@ class ForecastModel(Protocol):
     config : Config, optional
         Everything needed to build the model again; without it, the model cannot be saved.
     abilities : Abilities, optional
-        What the model can do besides.
+        What the model can do besides ``forward`` and ``loss``.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -259,6 +259,7 @@ def weighted_mse(prediction: torch.Tensor, target: torch.Tensor, weight: torch.T
     Parameters
     ----------
     prediction, target : Tensor, (batch, time, height, width, channel)
+        Fields to compare.
     weight : Tensor, optional
         Broadcasts against `target`. Where it is zero the target may be missing (NaN).
 
@@ -298,11 +299,13 @@ def load_strictly(
     Parameters
     ----------
     model : Module
+        What gets the weights.
     state : mapping of str to Tensor
+        The weights by name.
     source : str
-        Where the weights are from, for the message.
+        Where the weights come from, for the message.
     rename : callable
-        From the model's names to those in `state`.
+        Function from the model's names to those in `state`.
 
     Raises
     ------
@@ -354,7 +357,7 @@ class Config:
     Attributes
     ----------
     same_channels : bool
-        Whether as many channels must go in as come out, because the model encodes both alike.
+        Whether as many channels must go in as come out, because the model encodes history and forecast alike.
 
     Examples
     --------
@@ -402,12 +405,12 @@ class Config:
             What the data decide: ``history``, ``horizon``, ``grid``, ``input_channels``, ``output_channels`` ...; only
             fields of the configuration count.
         options : mapping, optional
-            Other fields; they go before what the data decide.
+            Other fields; they take precedence over what the data decide.
         """
         return cls.from_dict({**cls._decided(shape), **(options or {})})
 
     def fitted_to(self, shape: Mapping[str, Any]) -> Self:
-        """The same configuration for data of another shape, as in :meth:`for_data`."""
+        """The same configuration for data of another shape, which is stated as in :meth:`for_data`."""
         return dataclasses.replace(self, **self._decided(shape))
 
     @classmethod
@@ -437,11 +440,14 @@ class Config:
         unknown, missing = sorted(set(values) - set(fields)), sorted(required - set(values))
         if unknown or missing:
             close = [match for name in unknown for match in difflib.get_close_matches(name, fields, 1)]
+            remedies = [f"did you mean {', '.join(close)}?"] if close else []
+            remedies += [f"give a value for {', '.join(missing)}"] if missing else []
+            remedies += [f"leave {', '.join(unknown)} out"] if unknown and not close else []
             raise InvalidOption(
                 f"options of {cls.__name__}",
                 {"unknown": unknown, "missing": missing},
                 f"names among {', '.join(fields)}",
-                f"did you mean {', '.join(close)}?" if close else "",
+                "; ".join(remedies),
             )
         hints = typing.get_type_hints(cls)
         return cls(**{name: _read(value, _config_in(hints[name])) for name, value in values.items()})
@@ -487,23 +493,71 @@ def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
     if value not in choices:
         close = difflib.get_close_matches(str(value), choices, 1)
         raise InvalidOption(
-            option, value, f"one of {', '.join(choices)}", f"did you mean {close[0]!r}?" if close else ""
-        )
+            option, value, f"one of {', '.join(choices)}",
+            f"did you mean {close[0]!r}?" if close else f"for example {next(iter(choices))!r}",
+        )  # fmt: skip
 
 
 def check_positive(option: str, *values: Any, least: int = 1) -> None:
     """Raise :class:`~xforecast.errors.InvalidOption` unless all `values` are integers of at least `least`.
 
+    Parameters
+    ----------
+    option : str
+        Name of the option, or names with commas between them, one for each value.
+    *values : int or tuple of int
+        What was given.
+    least : int
+        The smallest number that is allowed.
+
     Examples
     --------
-    >>> check_positive("horizon", 0)
+    >>> check_positive("history, horizon", 12, 0)
     Traceback (most recent call last):
     ...
     xforecast.errors.InvalidOption: horizon: found 0, wanted an integer of at least 1
+      -> horizon=1
     """
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InvalidOption(option, value, f"an integer of at least {least}")
+    names = option.split(", ")
+    for name, value in zip(names, values, strict=True) if len(names) == len(values) else [(option, values)]:
+        items = value if isinstance(value, tuple) else (value,)
+        for item in items:
+            if not _counts(item, least):
+                mended = tuple(entry if _counts(entry, least) else least for entry in items)
+                keyword = name.rpartition(".")[2]
+                remedy = f"{keyword}={mended if isinstance(value, tuple) else mended[0]}"
+                raise InvalidOption(name, item, f"an integer of at least {least}", remedy)
+
+
+def _counts(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_axes(option: str, value: Any, example: tuple[int, ...]) -> None:
+    """Raise :class:`~xforecast.errors.InvalidOption` unless `value` has a positive integer for each axis.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option.
+    value : tuple of int
+        What was given.
+    example : tuple of int
+        A value that is allowed. Its length is the wanted one: two integers are height and width, three begin with time.
+
+    Examples
+    --------
+    >>> check_axes("grid", (24,), (24, 48))
+    Traceback (most recent call last):
+    ...
+    xforecast.errors.InvalidOption: grid: found (24,), wanted 2 integers: height, width
+      -> for example grid=(24, 48)
+    """
+    axes = ("time", "height", "width")[-len(example) :]
+    if not isinstance(value, tuple) or len(value) != len(axes):
+        wanted = f"{len(axes)} integers: {', '.join(axes)}"
+        raise InvalidOption(option, value, wanted, f"for example {option}={example}")
+    check_positive(option, value)
 
 
 def check_shape(x: torch.Tensor, expected: tuple[int, ...], name: str = "x") -> None:

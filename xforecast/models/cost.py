@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from xforecast.models.blocks.resample import in_two_steps
+from xforecast.models.blocks import in_two_steps
 
 __all__ = ["macs"]
 

@@ -11,27 +11,31 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.attention import (
+from xforecast.models.blocks import (
+    POSITIONS,
     BlockConfig,
     CrossAttentionBlock,
+    CrossCuboid,
+    Cuboid,
     GlobalVectorConfig,
-    Quirks,
-    SelfAttentionBlock,
-)
-from xforecast.models.blocks.layers import POSITIONS, PositionEmbedding, linear
-from xforecast.models.blocks.patterns import CrossCuboid, Cuboid, Triple, cross_cuboids, cuboids_at_level
-from xforecast.models.blocks.resample import (
     Head,
     PatchMerging,
+    PositionEmbedding,
+    Quirks,
+    SelfAttentionBlock,
     Stem,
     StemConfig,
+    Triple,
     Upsample,
+    cross_cuboids,
+    cuboids_at_level,
     level_channels,
     level_grids,
+    linear,
     resize_nearest,
 )
 from xforecast.models.catalogue import register
-from xforecast.models.contract import Config, check_choice, check_positive, check_shape, weighted_mse
+from xforecast.models.contract import Config, check_axes, check_choice, check_positive, check_shape, weighted_mse
 
 __all__ = ["DecoderConfig", "Earthformer", "EarthformerConfig", "EncoderConfig", "describe_cuboids"]
 
@@ -63,9 +67,9 @@ class EncoderConfig(Config):
     feed_forward_each: bool = True
 
     def validate(self) -> None:
-        check_positive("encoder.depths", *self.depths)
+        check_positive("encoder.depths", self.depths)
         if not self.depths:
-            raise InvalidOption("encoder.depths", self.depths, "at least one level")
+            raise InvalidOption("encoder.depths", self.depths, "at least one level", "depths=(1, 1)")
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ class DecoderConfig(Config):
         What the decoder starts from: learned positions; or the coarsest memory, resized in time, its last frame, or its
         mean over time.
     initial_positions : bool
-        Add a position embedding to the initial forecast, which otherwise has none unless it starts from zeros; it tells
-        the leads apart.
+        Add a position embedding to the initial forecast, by which the leads differ; otherwise it has one only where it
+        starts from zeros.
     position_each_level : bool
         Add a position embedding after every upsampling.
     feed_forward_each : bool
@@ -119,14 +123,15 @@ class DecoderConfig(Config):
     upsample_kernel: int = 3
 
     def validate(self) -> None:
-        check_positive("decoder.depths", *self.depths)
+        check_positive("decoder.depths", self.depths)
         check_positive("decoder.cross_start_level", self.cross_start_level, least=0)
         check_positive("decoder.upsample_kernel", self.upsample_kernel)
         check_choice("decoder.initial_forecast", self.initial_forecast, INITIAL_FORECASTS)
         if self.cross_last_frames is not None:
             check_positive("decoder.cross_last_frames", self.cross_last_frames)
         if self.upsample_kernel % 2 == 0:
-            raise InvalidOption("decoder.upsample_kernel", self.upsample_kernel, "an odd number")
+            remedy = f"upsample_kernel={self.upsample_kernel + 1}"
+            raise InvalidOption("decoder.upsample_kernel", self.upsample_kernel, "an odd number", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,7 @@ class EarthformerConfig(Config):
     grid : (int, int)
         Height and width of the data, of any size.
     input_channels, output_channels : int
+        Number of channels that go in and that come out.
     base_channels : int
         Width of the finest level.
     channel_growth : float
@@ -159,10 +165,13 @@ class EarthformerConfig(Config):
     stem : StemConfig
         Convolutions and patch merging before the first level and after the last.
     encoder : EncoderConfig
+        Depths and cuboids of the encoder.
     decoder : DecoderConfig
+        Depths and cuboids of the decoder.
     block : BlockConfig
         Options of all attention blocks.
     global_vectors : GlobalVectorConfig
+        Options of the global vectors.
     quirks : Quirks
         Behaviour of the original implementation; off unless its weights are used.
 
@@ -197,19 +206,18 @@ class EarthformerConfig(Config):
     def validate(self) -> None:
         for name in ("history", "horizon", "input_channels", "output_channels", "base_channels"):
             check_positive(name, getattr(self, name))
-        for name, length in (("grid", 2), ("downsample", 3)):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or len(value) != length:
-                raise InvalidOption(name, value, f"{length} integers")
-            check_positive(name, *value)
+        check_axes("grid", self.grid, (24, 48))
+        check_axes("downsample", self.downsample, (1, 2, 2))
         check_choice("positions", self.positions, POSITIONS)
         if not self.position_spread >= 0:
-            raise InvalidOption("position_spread", self.position_spread, "a standard deviation, 0 or more")
+            wanted = "a standard deviation, 0 or more"
+            raise InvalidOption("position_spread", self.position_spread, wanted, "position_spread=0.02")
         if self.relative_amplitude and self.input_channels < self.output_channels:
             raise InvalidOption(
                 "relative_amplitude",
                 f"{self.input_channels} channels in, {self.output_channels} out",
                 "every channel that comes out among the first that go in",
+                "relative_amplitude=False",
             )
         self.stem.check_channels(self.input_channels, self.base_channels)
         self._check_levels()
@@ -222,13 +230,14 @@ class EarthformerConfig(Config):
                 "decoder.depths",
                 self.decoder.depths,
                 f"one depth for each of the encoder's {self.levels} levels",
+                f"depths={(1,) * self.levels}",
             )
         if self.decoder.cross_start_level >= self.levels:
-            raise InvalidOption(
-                "decoder.cross_start_level", self.decoder.cross_start_level, f"less than {self.levels} levels"
-            )
+            found, wanted = self.decoder.cross_start_level, f"a level from 0 to {self.levels - 1}"
+            raise InvalidOption("decoder.cross_start_level", found, wanted, "cross_start_level=0")
         if len(self.channels) != self.levels or self.channels[0] != self.base_channels:
-            raise InvalidOption("level_channels", self.channels, f"{self.levels} widths that begin with base_channels")
+            wanted = f"{self.levels} widths that begin with base_channels"
+            raise InvalidOption("level_channels", self.channels, wanted, "leave level_channels= out")
         for channels in self.channels:
             if channels % self.block.heads:
                 raise InvalidOption(
@@ -515,6 +524,7 @@ class Earthformer(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
 
         Returns
         -------
@@ -546,7 +556,9 @@ class Earthformer(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
         y : Tensor, (batch, horizon, height, width, channel)
+            The frames that followed the histories.
         weight : Tensor, optional
             Broadcasts against `y`.
         """

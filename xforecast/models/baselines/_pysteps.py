@@ -69,7 +69,7 @@ def steps(
     kilometres, minutes : float
         Size of a pixel and time step.
     seed : int
-        Of the noise.
+        Seed of the noise.
     """
     nowcast = _part("nowcasts.steps")
     with _silent():

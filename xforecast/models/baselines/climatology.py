@@ -10,7 +10,7 @@ from torch import nn
 
 from xforecast.errors import InvalidOption
 from xforecast.models.catalogue import register
-from xforecast.models.contract import Abilities, Config, check_positive, check_shape, weighted_mse
+from xforecast.models.contract import Abilities, Config, check_axes, check_positive, check_shape, weighted_mse
 
 __all__ = ["ClimatologyForecast", "ClimatologyForecastConfig", "DampedPersistence", "DampedPersistenceConfig"]
 
@@ -35,9 +35,7 @@ class ClimatologyForecastConfig(Config):
 
     def validate(self) -> None:
         check_positive("horizon, output_channels", self.horizon, self.output_channels)
-        if not isinstance(self.grid, tuple) or len(self.grid) != 2:
-            raise InvalidOption("grid", self.grid, "2 integers, height and width")
-        check_positive("grid", *self.grid)
+        check_axes("grid", self.grid, (24, 48))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +46,12 @@ class DampedPersistenceConfig(ClimatologyForecastConfig):
 class ClimatologyForecast(nn.Module):
     """The mean of the training data at every place, for every lead; before `fit_series`, zero.
 
-    Of anomalies this is the climatological forecast, an anomaly of zero.
+    For anomalies this is the climatological forecast, an anomaly of zero.
 
     Parameters
     ----------
     config : ClimatologyForecastConfig
+        Sizes and options of the model.
 
     Examples
     --------
@@ -76,7 +75,8 @@ class ClimatologyForecast(nn.Module):
         frames = series[..., :channels].to(self.mean.device, torch.float64)
         check_shape(frames, (*self.config.grid, channels), "series")
         if not frames.isfinite().any():
-            raise InvalidOption("series", f"{len(frames)} frames without a value", "some values")
+            found = f"{len(frames)} frames without a value"
+            raise InvalidOption("series", found, "some values", "give frames that are not all NaN")
         return frames
 
     @torch.no_grad()
@@ -88,7 +88,7 @@ class ClimatologyForecast(nn.Module):
         series : Tensor, (time, height, width, channel)
             NaN is a gap.
         weight : Tensor, optional
-            Of no effect: places are apart.
+            Ignored, because every place is fitted by itself.
 
         Returns
         -------
@@ -118,12 +118,13 @@ register(ClimatologyForecast, ClimatologyForecastConfig, name="Climatology")
 class DampedPersistence(ClimatologyForecast):
     """The last anomaly, damped: ``mean + damping(lead, place) (x - mean)``.
 
-    The damping is the regression on the anomaly so many steps before, ``C(lead) / C(0)`` at each place; the mean is
-    that of the training data. Nothing is learnt by gradient: call `fit_series`. Before it, persistence.
+    The damping is the regression on the anomaly as many steps before as the lead, ``C(lead) / C(0)`` at each place; the
+    mean is that of the training data. Nothing is learnt by gradient: call `fit_series`. Before it, persistence.
 
     Parameters
     ----------
     config : DampedPersistenceConfig
+        Sizes and options of the model.
 
     References
     ----------
@@ -150,12 +151,13 @@ class DampedPersistence(ClimatologyForecast):
         Raises
         ------
         InvalidOption
-            As there, or if the series is not longer than the horizon.
+            As for :meth:`ClimatologyForecast.fit_series`, or if the series is not longer than the horizon.
         """
         super().fit_series(series, weight)
         frames, horizon = self._frames(series), self.config.horizon
         if len(frames) <= horizon:
-            raise InvalidOption("series", f"{len(frames)} frames", f"more than the horizon of {horizon}")
+            wanted = f"more than the horizon of {horizon}"
+            raise InvalidOption("series", f"{len(frames)} frames", wanted, "give a longer series, or a shorter horizon")
         anomaly = frames - self.mean
         present, anomaly = anomaly.isfinite(), anomaly.nan_to_num()
         for lead in range(1, horizon + 1):

@@ -33,6 +33,7 @@ class ConvLSTMCell(nn.Module):
     inputs, channels : int
         Width of x, and of h and c.
     kernel : int
+        Side of the convolutions.
     peephole_grid : (int, int), optional
         Height and width; with them the maps ``w_c?``, which tie the cell to a grid.
 
@@ -72,7 +73,7 @@ class ConvLSTMCell(nn.Module):
         return gates[gate] + self.peephole[gate] * c if gate in self.peephole else gates[gate]
 
     def run(self, x_BTCHW: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """Hidden states of a whole sequence, and the last state."""
+        """Hidden states after every frame of a sequence, and the last state."""
         hidden = []
         for gates in over_time(self.from_input, x_BTCHW).unbind(1):
             state = self(gates, state)
@@ -91,6 +92,7 @@ class ConvLSTMConfig(Config):
     grid : (int, int)
         Height and width of the data.
     input_channels, output_channels : int
+        Number of channels that go in and that come out.
     channels : tuple of int
         Width of the cells.
     strides : tuple of int, optional
@@ -100,6 +102,7 @@ class ConvLSTMConfig(Config):
     transposed_kernels : tuple of int, optional
         Sizes of the transposed convolutions, at least the stride; twice the stride, or 3, if left out.
     cell_kernel : int
+        Side of the convolutions inside the cells.
     convolution_channels : tuple of int, optional
         Width of the strided convolutions; that of the cells if left out.
     head : int
@@ -145,21 +148,23 @@ class ConvLSTMConfig(Config):
     def validate(self) -> None:
         check_sizes(self)
         if not self.channels:
-            raise InvalidOption("channels", self.channels, "the width of at least one level")
+            wanted = "the width of at least one level"
+            raise InvalidOption("channels", self.channels, wanted, "channels=(64, 96)")
         for name in ("channels", "strides", "kernels", "transposed_kernels", "convolution_channels"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.channels):
-                raise InvalidOption(name, value, f"{len(self.channels)} values, one for each of channels")
-            check_positive(name, *(value or ()))
+                wanted = f"{len(self.channels)} values, one for each of channels"
+                raise InvalidOption(name, value, wanted, f"leave {name}= out")
+            check_positive(name, value or ())
         check_positive("cell_kernel, head", self.cell_kernel, self.head)
         down, up = self.sizes
         if any(size % 2 == 0 for size in down):
-            raise InvalidOption("kernels", down, "odd sizes, which keep the grid aligned")
+            remedy = f"kernels={tuple(size + 1 - size % 2 for size in down)}"
+            raise InvalidOption("kernels", down, "odd sizes, which keep the grid aligned", remedy)
         if any(size < step or (step == 1 and size % 2 == 0) for size, step in zip(up, self.steps, strict=True)):
-            raise InvalidOption(
-                "transposed_kernels", up, f"sizes of at least the strides {self.steps}, odd at stride 1"
-            )
-        check_divisible(self.grid, math.prod(self.steps), f"strides {self.steps}", "other strides, or leave them out")
+            wanted = f"sizes of at least the strides {self.steps}, odd at stride 1"
+            raise InvalidOption("transposed_kernels", up, wanted, "leave transposed_kernels= out")
+        check_divisible(self.grid, math.prod(self.steps), f"strides {self.steps}", "leave strides= out")
 
 
 class ConvLSTM(nn.Module):
@@ -172,6 +177,7 @@ class ConvLSTM(nn.Module):
     Parameters
     ----------
     config : ConvLSTMConfig
+        Sizes and options of the model.
 
     References
     ----------

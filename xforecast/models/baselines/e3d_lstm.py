@@ -9,17 +9,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from xforecast.errors import InvalidOption
 from xforecast.models.baselines.predrnn import fitting_patch
 from xforecast.models.baselines.recurrent import SCHEDULED_SAMPLING, Gates, NextFrameModel, SamplingSchedule
 from xforecast.models.baselines.sizes import check_divisible, check_next_frame
 from xforecast.models.catalogue import register
-from xforecast.models.contract import Config, check_choice, check_positive
+from xforecast.models.contract import Config, check_axes, check_choice, check_positive
 
 __all__ = ["E3DLSTM", "E3DLSTMConfig", "EideticLSTMCell"]
 
 EPSILON = 1e-12
-"""Of the norms."""
+"""Number that keeps the norms from dividing by zero."""
 
 
 class EideticLSTMCell(nn.Module):
@@ -73,7 +72,9 @@ class EideticLSTMCell(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, inputs, window, height, width)
+            The input.
         h, c, m : Tensor, (batch, channel, window, height, width)
+            Hidden state, cell state and travelling memory of the step before.
         past : Tensor, (batch, token, channel)
             All cell states so far, `c` among them, as :func:`tokens`.
         """
@@ -124,6 +125,7 @@ class E3DLSTMConfig(Config):
     memory : {"paper", "official"}
         Hand the memory m on from layer to layer, or leave it at zero as the authors' code does.
     sampling : SamplingSchedule
+        When training feeds the model true frames, and when its own predictions.
 
     Examples
     --------
@@ -152,10 +154,8 @@ class E3DLSTMConfig(Config):
     def validate(self) -> None:
         check_next_frame(self)
         check_positive("channels, layers, window, patch", self.channels, self.layers, self.window, self.patch_size)
-        if not isinstance(self.kernel, tuple) or len(self.kernel) != 3:
-            raise InvalidOption("kernel", self.kernel, "3 integers, along window, height and width")
-        check_positive("kernel", *self.kernel)
-        check_divisible(self.grid, self.patch_size, "patch", "another patch, or leave it out")
+        check_axes("kernel", self.kernel, (2, 5, 5))
+        check_divisible(self.grid, self.patch_size, "patch", "leave patch= out")
         check_choice("memory", self.memory, ("paper", "official"))
 
 
@@ -175,6 +175,7 @@ class E3DLSTM(NextFrameModel):
     Parameters
     ----------
     config : E3DLSTMConfig
+        Sizes and options of the model.
 
     References
     ----------

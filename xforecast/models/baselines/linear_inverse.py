@@ -32,7 +32,7 @@ from torch import nn
 
 from xforecast.errors import InvalidOption
 from xforecast.models.catalogue import register
-from xforecast.models.contract import Abilities, Config, check_positive, check_shape, weighted_mse
+from xforecast.models.contract import Abilities, Config, check_axes, check_positive, check_shape, weighted_mse
 
 __all__ = ["LinearInverseModel", "LinearInverseModelConfig"]
 
@@ -87,23 +87,24 @@ class LinearInverseModelConfig(Config):
     def validate(self) -> None:
         for name in ("history", "horizon", "input_channels", "output_channels", "modes", "lag", "period"):
             check_positive(name, getattr(self, name))
-        if not isinstance(self.grid, tuple) or len(self.grid) != 2:
-            raise InvalidOption("grid", self.grid, "2 integers")
-        check_positive("grid", *self.grid)
+        check_axes("grid", self.grid, (24, 48))
         check_positive("season_width", self.season_width, least=0)
         ages = sorted(set(self.memory))
         if tuple(ages) != self.memory or not ages or ages[0] != 0 or ages[-1] >= self.history:
-            raise InvalidOption("memory", self.memory, f"increasing ages from 0 to at most {self.history - 1}")
+            wanted = f"increasing ages from 0 to at most {self.history - 1}"
+            raise InvalidOption("memory", self.memory, wanted, "memory=(0,)")
         if self.lag > 1 and (self.seasonal or len(self.memory) > 1):
-            raise InvalidOption("lag", self.lag, "1 for a model with seasons or memory")
+            raise InvalidOption("lag", self.lag, "1 for a model with seasons or memory", "lag=1")
         if self.input_channels < self.output_channels + (2 if self.seasonal else 0):
             raise InvalidOption(
                 "input_channels",
                 self.input_channels,
                 "the channels of the forecast" + (", and the sine and cosine of the cycle" if self.seasonal else ""),
+                f"input_channels={self.output_channels + (2 if self.seasonal else 0)}",
             )
         if min(self.ridge, self.seasonal_ridge) < 0:
-            raise InvalidOption("ridge", (self.ridge, self.seasonal_ridge), "0 or more")
+            name = "ridge" if self.ridge < 0 else "seasonal_ridge"
+            raise InvalidOption(name, getattr(self, name), "0 or more", f"{name}=0.0")
 
 
 class LinearInverseModel(nn.Module):
@@ -115,6 +116,7 @@ class LinearInverseModel(nn.Module):
     Parameters
     ----------
     config : LinearInverseModelConfig
+        Sizes and options of the model.
 
     References
     ----------
@@ -212,8 +214,8 @@ class LinearInverseModel(nn.Module):
         scaled = components / scale
         state = torch.cat([scaled[oldest - age : steps - age] for age in config.memory], dim=1)
         future, now = scaled[oldest + config.lag :], phase[oldest:steps]
-        whole = (state.isfinite().all(1) & future.isfinite().all(1)).nonzero().squeeze(1)
-        state, future, now = state[whole], future[whole], now[whole]
+        present = (state.isfinite().all(1) & future.isfinite().all(1)).nonzero().squeeze(1)
+        state, future, now = state[present], future[present], now[present]
 
         mean = _ridge(state, future, config.ridge)
         operators, factors = [], []
@@ -229,7 +231,7 @@ class LinearInverseModel(nn.Module):
         return torch.stack(operators), torch.stack(factors)
 
     def _season_weight(self, phase: torch.Tensor, at: int) -> torch.Tensor:
-        """Square root of what each frame counts for one phase of the cycle, (time, 1)."""
+        """Square root of the weight of each frame for one phase of the cycle, (time, 1)."""
         if not self.config.seasonal:
             return torch.ones(len(phase), 1, dtype=torch.float64, device=phase.device)
         half = self.config.period // 2
@@ -244,6 +246,7 @@ class LinearInverseModel(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
 
         Returns
         -------
@@ -254,14 +257,14 @@ class LinearInverseModel(nn.Module):
     def sample(
         self,
         x: torch.Tensor,
-        rows: torch.Tensor,
-        members: torch.Tensor,
+        starts: torch.Tensor,
+        samples: torch.Tensor,
         generators: Sequence[torch.Generator],
     ) -> torch.Tensor:
-        """Draw samples of the future, as :meth:`xforecast.models.contract.ProbabilisticModel.sample`."""
+        """Draw samples of the future; see :meth:`xforecast.models.contract.ProbabilisticModel.sample`."""
         shape = (self.config.horizon, self.config.modes)
         normal = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-        return self._run(x[rows.to(x.device)], normal.to(x))
+        return self._run(x[starts.to(x.device)], normal.to(x))
 
     def loss(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted mean squared error of the expectation."""
@@ -278,9 +281,9 @@ class LinearInverseModel(nn.Module):
         generator : torch.Generator
             Source of randomness, on the CPU.
         series : int
-            How many series.
+            Number of series.
         spin_up : int
-            Steps from rest that are thrown away; whole cycles.
+            Steps from rest that are thrown away, rounded up to complete cycles.
 
         Returns
         -------

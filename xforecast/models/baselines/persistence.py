@@ -40,6 +40,7 @@ class Persistence(nn.Module):
     Parameters
     ----------
     config : PersistenceConfig
+        Sizes and options of the model.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from xforecast.errors import InvalidOption
 from xforecast.models.baselines.convlstm import ConvLSTMCell
 from xforecast.models.baselines.recurrent import NextFrameModel, SamplingSchedule
 from xforecast.models.baselines.sizes import check_divisible, check_next_frame, halvings
-from xforecast.models.blocks.layers import ACTIVATIONS
+from xforecast.models.blocks import ACTIVATIONS
 from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_choice, check_positive, weighted_mse
 
@@ -44,6 +44,7 @@ def kernel_moments(kernels: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     kernels : Tensor, (..., size, size)
+        The kernels.
 
     Returns
     -------
@@ -65,6 +66,7 @@ def moment_loss(kernels: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     kernels : Tensor, (filter, channel, size, size)
+        Weight of the convolution.
 
     Returns
     -------
@@ -134,18 +136,19 @@ class PhyDNetConfig(Config):
     channels : int
         Width of encoder and decoder, a multiple of 16; the latent space has twice as many.
     strides : (int, int, int), optional
-        Of the encoder's convolutions; 2, 1, 2 where the grid allows it if left out.
+        Strides of the encoder's convolutions; 2, 1, 2 where the grid allows it if left out.
     filters, kernel : int
         Number and odd size of the filters in the physical cell.
     hidden : tuple of int
         Width of the layers of the ConvLSTM branch; one for the latent space comes last.
     activation : {"identity", "sigmoid"}
-        Of the frames; sigmoid only for data from 0 to 1.
+        Last function of the frames that are forecast; sigmoid only for data from 0 to 1.
     free_run : bool
         Let the physical cell run without correction on the model's own frames.
     moment_weight : float
         Weight of the moment loss.
     sampling : SamplingSchedule
+        When training feeds the model true frames, and when its own predictions.
 
     Examples
     --------
@@ -181,22 +184,24 @@ class PhyDNetConfig(Config):
     def validate(self) -> None:
         check_next_frame(self)
         check_choice("activation", self.activation, ("identity", "sigmoid"))
-        check_positive("channels, filters, kernel, hidden", self.channels, self.filters, self.kernel, *self.hidden)
+        check_positive("channels, filters, kernel, hidden", self.channels, self.filters, self.kernel, self.hidden)
         if self.channels % GROUPS:
-            raise InvalidOption("channels", self.channels, f"a multiple of {GROUPS}, the groups of the norms")
+            wanted = f"a multiple of {GROUPS}, the groups of the norms"
+            raise InvalidOption("channels", self.channels, wanted, f"channels={-(-self.channels // GROUPS) * GROUPS}")
         if self.kernel % 2 == 0 or self.filters % self.kernel or self.filters > self.kernel**2:
             raise InvalidOption(
                 "filters, kernel",
                 (self.filters, self.kernel),
                 "an odd kernel, and as many filters as a multiple of it up to its square",
+                "filters=49, kernel=7",
             )
         if len(self.steps) != 3:
-            raise InvalidOption("strides", self.strides, "3 integers")
-        check_positive("strides", *self.steps)
+            raise InvalidOption("strides", self.strides, "3 integers", "leave strides= out")
+        check_positive("strides", self.steps)
         reason = f"strides {self.steps}"
-        check_divisible(self.grid, math.prod(self.steps), reason, "other strides, or leave them out")
+        check_divisible(self.grid, math.prod(self.steps), reason, "leave strides= out")
         if not self.moment_weight >= 0:
-            raise InvalidOption("moment_weight", self.moment_weight, "0 or more")
+            raise InvalidOption("moment_weight", self.moment_weight, "0 or more", "moment_weight=1.0")
 
 
 class _State(NamedTuple):
@@ -215,6 +220,7 @@ class PhyDNet(NextFrameModel):
     Parameters
     ----------
     config : PhyDNetConfig
+        Sizes and options of the model.
 
     References
     ----------

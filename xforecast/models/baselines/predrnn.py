@@ -37,6 +37,7 @@ class SpatiotemporalLSTMCell(nn.Module):
     inputs, channels : int
         Width of x, and of h, c and m.
     kernel : int
+        Side of the convolutions.
     norm_grid : (int, int), optional
         Height and width; with them layer norms after the convolutions, over channels and places.
 
@@ -99,6 +100,7 @@ class PredRNNConfig(Config):
         Weight of the decoupling loss; more than 0 makes PredRNN-V2, whose authors take 0.1 or 0.01 and reverse
         sampling.
     sampling : SamplingSchedule
+        When training feeds the model true frames, and when its own predictions.
 
     Examples
     --------
@@ -130,9 +132,9 @@ class PredRNNConfig(Config):
     def validate(self) -> None:
         check_next_frame(self)
         check_positive("channels, layers, kernel, patch", self.channels, self.layers, self.kernel, self.patch_size)
-        check_divisible(self.grid, self.patch_size, "patch", "another patch, or leave it out")
+        check_divisible(self.grid, self.patch_size, "patch", "leave patch= out")
         if not self.decoupling >= 0:
-            raise InvalidOption("decoupling", self.decoupling, "0 or more")
+            raise InvalidOption("decoupling", self.decoupling, "0 or more", "decoupling=0.0")
 
 
 def fitting_patch(grid: tuple[int, int]) -> int:
@@ -157,6 +159,7 @@ class PredRNN(NextFrameModel):
     Parameters
     ----------
     config : PredRNNConfig
+        Sizes and options of the model.
 
     References
     ----------
@@ -211,7 +214,7 @@ class PredRNN(NextFrameModel):
         return self.head(hidden[-1]), _State(tuple(hidden), tuple(cells), memory, coupling)
 
     def _similarity(self, to_c: torch.Tensor, to_m: torch.Tensor) -> torch.Tensor:
-        """Mean size of the cosine between two increments over space, for each channel."""
+        """Mean absolute value of the cosine between two increments over space, for each channel."""
         a, b = (self.adapter(part).flatten(2) for part in (to_c, to_m))  # type: ignore[misc]
         return functional.cosine_similarity(a, b, dim=-1).abs().mean()
 

@@ -46,7 +46,7 @@ class ExtrapolationConfig(Config):
         check_positive("history", self.history, least=MOTION_FRAMES)
         check_positive("horizon", self.horizon)
         if not self.threshold > 0:
-            raise InvalidOption("threshold", self.threshold, "a rain rate above 0 mm/h")
+            raise InvalidOption("threshold", self.threshold, "a rain rate above 0 mm/h", "threshold=0.1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class STEPSConfig(ExtrapolationConfig):
     minutes, kilometres : float
         Time step and size of a pixel.
     cascade_levels : int
-        Number of scales into which the field is taken apart.
+        Number of scales into which the field is taken apart, 3 or more.
     """
 
     minutes: float = 5.0
@@ -71,10 +71,10 @@ class STEPSConfig(ExtrapolationConfig):
 
     def validate(self) -> None:
         super().validate()
-        check_positive("cascade_levels", self.cascade_levels, least=2)
+        check_positive("cascade_levels", self.cascade_levels, least=3)
         for name in ("minutes", "kilometres"):
             if not getattr(self, name) > 0:
-                raise InvalidOption(name, getattr(self, name), "a number above 0")
+                raise InvalidOption(name, getattr(self, name), "a number above 0", f"{name}=5.0")
 
 
 class Extrapolation(nn.Module):
@@ -85,6 +85,7 @@ class Extrapolation(nn.Module):
     Parameters
     ----------
     config : ExtrapolationConfig
+        Sizes and options of the model.
 
     Raises
     ------
@@ -140,6 +141,7 @@ class STEPS(Extrapolation):
     Parameters
     ----------
     config : STEPSConfig
+        Sizes and options of the model.
 
     References
     ----------
@@ -149,8 +151,8 @@ class STEPS(Extrapolation):
     Examples
     --------
     >>> model = STEPS(STEPSConfig(history=3, horizon=2, kilometres=2.0))
-    >>> rows, members = torch.zeros(2, dtype=torch.long), torch.arange(2)
-    >>> model.sample(torch.zeros(1, 3, 64, 64, 1), rows, members, [torch.Generator(), torch.Generator()]).shape
+    >>> starts, samples = torch.zeros(2, dtype=torch.long), torch.arange(2)
+    >>> model.sample(torch.zeros(1, 3, 64, 64, 1), starts, samples, [torch.Generator(), torch.Generator()]).shape
     torch.Size([2, 2, 64, 64, 1])
     """
 
@@ -163,20 +165,20 @@ class STEPS(Extrapolation):
     def sample(
         self,
         x: torch.Tensor,
-        rows: torch.Tensor,
-        members: torch.Tensor,
+        starts: torch.Tensor,
+        samples: torch.Tensor,
         generators: Sequence[torch.Generator],
     ) -> torch.Tensor:
-        """Draw samples, as :meth:`xforecast.models.contract.ProbabilisticModel.sample`."""
+        """Draw samples; see :meth:`xforecast.models.contract.ProbabilisticModel.sample`."""
         histories: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
         fields = []
-        for row, generator in zip(rows.tolist(), generators, strict=True):
-            if row not in histories:
-                rain = _frames(x[row])
+        for start, generator in zip(starts.tolist(), generators, strict=True):
+            if start not in histories:
+                rain = _frames(x[start])
                 wet = (rain > self.config.threshold).any(axis=(1, 2)).all()
-                histories[row] = rain, _motion(rain, self.config.threshold) if wet else None
+                histories[start] = rain, _motion(rain, self.config.threshold) if wet else None
             seed = int(torch.randint(2**31 - 1, (), generator=generator))
-            fields.append(self._drawn(*histories[row], seed))
+            fields.append(self._drawn(*histories[start], seed))
         return torch.from_numpy(np.stack(fields)[..., None]).to(x)
 
     def _drawn(self, rain: np.ndarray, motion: np.ndarray | None, seed: int) -> np.ndarray:

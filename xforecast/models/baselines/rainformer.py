@@ -11,14 +11,14 @@ from torch.nn import functional
 
 from xforecast.errors import InvalidOption
 from xforecast.models.baselines.sizes import check_sizes, frames_from_channels, frames_to_channels, halvings
-from xforecast.models.blocks.layers import attend
+from xforecast.models.blocks import attend
 from xforecast.models.catalogue import register
 from xforecast.models.contract import Config, check_positive, check_shape, weighted_mse
 
 __all__ = ["FeatureBalance", "Rainformer", "RainformerConfig"]
 
 LARGEST_WINDOW = 12
-"""Of the windows that are chosen by the grid."""
+"""Largest side of the windows that are chosen by the grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class RainformerConfig(Config):
     grid : (int, int)
         Height and width of the data.
     input_channels, output_channels : int
+        Number of channels that go in and that come out.
     channels : int
         Width of the first level; each has twice that of the one before.
     heads : tuple of int
@@ -83,12 +84,15 @@ class RainformerConfig(Config):
     def validate(self) -> None:
         check_sizes(self)
         if not self.heads or len(self.steps) != len(self.heads):
-            raise InvalidOption("factors", self.factors, f"{len(self.heads)} values, one for each of heads")
-        check_positive("heads, factors", *self.heads, *self.steps)
+            wanted = f"{len(self.heads)} values, one for each of heads" if self.heads else "heads for one level or more"
+            remedy = "leave factors= out" if self.heads else "heads=(4, 4, 8, 16)"
+            raise InvalidOption(*("factors", self.factors) if self.heads else ("heads", self.heads), wanted, remedy)
+        check_positive("heads, factors", self.heads, self.steps)
         check_positive("channels, head_channels", self.channels, self.head_channels)
         product = math.prod(self.steps)
         if any(side % product for side in self.grid):
-            raise InvalidOption("grid", self.grid, f"multiples of {product} (factors {self.steps})", "other factors")
+            wanted = f"multiples of {product} (factors {self.steps})"
+            raise InvalidOption("grid", self.grid, wanted, "leave factors= out")
         if self.window is not None:
             check_positive("window", self.window)
         if any(side % self.window_size for grid in (self.grid, *self.grids) for side in grid):
@@ -96,13 +100,14 @@ class RainformerConfig(Config):
                 "window",
                 self.window,
                 f"a divisor of every level's grid: {(self.grid, *self.grids)}",
-                "another window, or leave it out",
+                "leave window= out",
             )
         for level, (width, step) in enumerate(zip(self._expanded(), self.steps, strict=True)):
             if width % step**2:
-                raise InvalidOption(
-                    "channels", self.channels, f"{width} at level {level + 1} divisible by the factor {step} squared"
-                )
+                wanted = f"{width} at level {level + 1} divisible by the factor {step} squared"
+                multiple = math.lcm(*(factor**2 for factor in self.steps))
+                remedy = f"channels={-(-self.channels // multiple) * multiple}"
+                raise InvalidOption("channels", self.channels, wanted, remedy)
 
     def _expanded(self) -> list[int]:
         """Width that is expanded to each level, from fine to coarse."""
@@ -233,6 +238,7 @@ class FeatureBalance(nn.Module):
     Parameters
     ----------
     channels : int
+        Width of the features.
     grid : (int, int)
         Height and width.
     hidden : int
@@ -294,6 +300,7 @@ class Rainformer(nn.Module):
     Parameters
     ----------
     config : RainformerConfig
+        Sizes and options of the model.
 
     References
     ----------

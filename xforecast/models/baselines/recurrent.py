@@ -35,6 +35,7 @@ class Gates(nn.Module):
     kernel : tuple of int
         Size along each axis, two or three.
     bias : bool
+        Whether the convolution has biases.
     norm : Module, optional
         Applied to all gates at once.
 
@@ -135,6 +136,7 @@ class SamplingSchedule(Config):
     Parameters
     ----------
     kind : {"scheduled", "reverse", "teacher_forcing", "none"}
+        Which of these schedules.
     start, end, timescale : float
         Shares of the training; the defaults are 25 000, 50 000 and 5 000 of the 80 000 steps of PredRNN.
 
@@ -154,9 +156,8 @@ class SamplingSchedule(Config):
     def validate(self) -> None:
         check_choice("sampling.kind", self.kind, SCHEDULES)
         if not (0 <= self.start < self.end and self.timescale > 0):
-            raise InvalidOption(
-                "sampling", (self.start, self.end, self.timescale), "0 <= start < end, and a positive timescale"
-            )
+            found, wanted = (self.start, self.end, self.timescale), "0 <= start < end, and a positive timescale"
+            raise InvalidOption("sampling", found, wanted, "SamplingSchedule() has values that work")
 
     def probabilities(self, time: float) -> tuple[float, float]:
         """Probabilities that a frame of the history, and one of the future, is true.
@@ -205,7 +206,8 @@ class NextFrameModel(nn.Module):
     Parameters
     ----------
     config : Config
-        With `history`, `horizon`, `grid`, `input_channels`, `output_channels`, `sampling` and `patch`.
+        Configuration that has `history`, `horizon`, `grid`, `input_channels`, `output_channels`, `sampling` and
+        `patch`.
     """
 
     abilities = Abilities(follows_training=True)
@@ -216,7 +218,7 @@ class NextFrameModel(nn.Module):
         self.time = 0.0
 
     def at_step(self, step: int, total: int) -> None:
-        """Hear from the training where it is: optimiser step `step`, from 0, of `total`."""
+        """Take note of how far the training is: at optimiser step `step`, counted from 0, of `total`."""
         self.time = step / max(total, 1)
 
     # -------------------------------------------------------------- what a subclass gives
@@ -226,7 +228,7 @@ class NextFrameModel(nn.Module):
         raise NotImplementedError
 
     def embed(self, frame_BCHW: torch.Tensor) -> torch.Tensor:
-        """What needs no state, done for the whole history at once."""
+        """What needs no state; it is done for all frames of the history at once."""
         return frame_BCHW
 
     def step(self, embedded: torch.Tensor, state: Any, number: int) -> tuple[torch.Tensor, Any]:
@@ -238,7 +240,7 @@ class NextFrameModel(nn.Module):
         return weighted_mse(prediction, target, weight)
 
     def penalty(self, state: Any) -> torch.Tensor | float:
-        """What training adds to the error, from the state at the end."""
+        """What training adds to the error, computed from the last state."""
         return 0.0
 
     # -------------------------------------------------------------- what all have in common
@@ -254,13 +256,15 @@ class NextFrameModel(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
         y : Tensor, (batch, horizon, height, width, channel)
+            The frames that followed the histories.
         weight : Tensor, optional
             Broadcasts against `y`; a cell's weight in the history is its mean over the future.
         """
         if not self.training:
             return weighted_mse(self(x), y, weight)
-        frames, known, weight = whole_clip(x, y, weight)
+        frames, known, weight = joined_clip(x, y, weight)
         draw = self.config.sampling.draw(len(x), self.config.history, self.config.horizon, self.time)
         use = draw.to(x.device)[:, :, None, None, None] & known[:, :-1]
         predictions, state = self.roll(frames[:, :-1], use)
@@ -303,7 +307,7 @@ class NextFrameModel(nn.Module):
         return unpatches(torch.stack(predictions, dim=1), config.patch_size), state
 
 
-def whole_clip(
+def joined_clip(
     x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """History and future as one clip, where it is known, and its weight.
@@ -313,7 +317,7 @@ def whole_clip(
     Examples
     --------
     >>> x, y = torch.zeros(1, 3, 1, 1, 2), torch.ones(1, 2, 1, 1, 1)
-    >>> frames, known, weight = whole_clip(x, y, None)
+    >>> frames, known, weight = joined_clip(x, y, None)
     >>> frames.shape, known[0, :, 0, 0, 1].tolist(), weight[0, :, 0, 0, 0].tolist()
     (torch.Size([1, 5, 1, 1, 2]), [True, True, True, False, False], [1.0, 1.0, 1.0, 1.0, 1.0])
     """

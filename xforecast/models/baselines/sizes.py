@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from xforecast.errors import InvalidOption
-from xforecast.models.contract import check_positive
+from xforecast.models.contract import check_axes, check_positive
 
 __all__ = [
     "check_divisible",
@@ -23,25 +23,23 @@ def check_sizes(config: Any) -> None:
     """Raise :class:`~xforecast.errors.InvalidOption` unless lengths, grid and channels are positive integers."""
     for name in ("history", "horizon", "input_channels", "output_channels"):
         check_positive(name, getattr(config, name))
-    if not isinstance(config.grid, tuple) or len(config.grid) != 2:
-        raise InvalidOption("grid", config.grid, "2 integers, height and width")
-    check_positive("grid", *config.grid)
+    check_axes("grid", config.grid, (24, 48))
 
 
 def check_next_frame(config: Any) -> None:
-    """The same, and that a forecast can be the next input: its channels are among those of the input."""
+    """Call :func:`check_sizes`, and raise if a forecast cannot be the next input for want of channels."""
     check_sizes(config)
     if config.output_channels > config.input_channels:
         raise InvalidOption(
             "output_channels",
             config.output_channels,
             f"at most input_channels = {config.input_channels}, since the model reads its own forecast",
-            "let what is forecast be in the history too",
+            f"input_channels={config.output_channels}, so that what is forecast is in the history too",
         )
 
 
 def check_divisible(grid: tuple[int, int], divisor: int, reason: str, remedy: str) -> None:
-    """Raise :class:`~xforecast.errors.InvalidOption` unless both sides are multiples of `divisor`.
+    """Raise :class:`~xforecast.errors.InvalidOption` unless both sides of a grid are multiples of `divisor`.
 
     Examples
     --------
@@ -56,7 +54,7 @@ def check_divisible(grid: tuple[int, int], divisor: int, reason: str, remedy: st
 
 
 def halvings(grid: tuple[int, int], levels: int) -> tuple[int, ...]:
-    """Strides of so many levels: 2 while both sides are even and more than 2, then 1.
+    """Strides of `levels` levels: 2 while both sides are even and more than 2, then 1.
 
     Examples
     --------
@@ -72,12 +70,12 @@ def halvings(grid: tuple[int, int], levels: int) -> tuple[int, ...]:
 
 
 def frames_to_channels(x_BTHWC: torch.Tensor) -> torch.Tensor:
-    """Frames on the channels, (batch, time * channel, height, width)."""
+    """Put the frames on the channels, (batch, time * channel, height, width)."""
     return x_BTHWC.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
 def frames_from_channels(x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
-    """The inverse: (batch, time, height, width, channel).
+    """The inverse of :func:`frames_to_channels`, (batch, time, height, width, channel).
 
     Examples
     --------

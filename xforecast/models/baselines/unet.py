@@ -31,6 +31,7 @@ class UNetConfig(Config):
     grid : (int, int)
         Height and width of the data.
     input_channels, output_channels : int
+        Number of channels that go in and that come out.
     channels : tuple of int, optional
         Width of each level, from fine to coarse; each halves the grid. If left out 32, 64, 128 and 256, as far as
         the grid can be halved.
@@ -65,14 +66,14 @@ class UNetConfig(Config):
 
     def validate(self) -> None:
         check_sizes(self)
-        check_positive("channels", *self.widths)
+        check_positive("channels", self.widths)
         if self.centre is not None:
             check_positive("centre", self.centre)
         check_divisible(
             self.grid,
             2 ** len(self.widths),
             f"{len(self.widths)} levels, each half the size of the one before",
-            "fewer levels, or leave out channels for as many as the grid allows",
+            "leave channels= out for as many levels as the grid allows",
         )
 
 
@@ -85,6 +86,7 @@ class UNet(nn.Module):
     Parameters
     ----------
     config : UNetConfig
+        Sizes and options of the model.
 
     References
     ----------

@@ -31,7 +31,9 @@ class Partition:
     counts : (int, int, int)
         Number of cuboids along each axis; together they cover the grid, and what they exceed it by is padding.
     strategy : three of ``"local"`` and ``"dilated"``
+        Along each axis, whether a cuboid takes neighbouring tokens or tokens at equal distances.
     shift : (int, int, int)
+        Tokens by which the grid is rolled along each axis before it is cut.
     padding : str
         A kind in :data:`~xforecast.models.blocks.resample.PADDINGS`.
     pad_front : bool
@@ -132,7 +134,7 @@ class Partition:
         return crop_grid(self._roll(self._join(number), 1), self.grid, "zeros")[0, ..., 0]
 
     def regions(self) -> torch.Tensor:
-        """Label of every token, (cuboids, tokens): tokens that rolling brought together have different labels."""
+        """Label of every token, (cuboids, tokens): what only the roll made neighbours has different labels."""
         label = torch.zeros((), dtype=torch.long, device="cpu")
         for length, size, shift in zip(self.padded, self.size, self.shift, strict=True):
             place = torch.arange(length, device="cpu")
@@ -154,7 +156,7 @@ def allowed_pairs(queries: Partition, keys: Partition) -> torch.Tensor | None:
     Parameters
     ----------
     queries, keys : Partition
-        With the same number of cuboids.
+        Two partitions with the same number of cuboids.
 
     Returns
     -------
@@ -209,8 +211,9 @@ class RelativePositionBias(nn.Module):
     extent : (int, int, int)
         The largest cuboid that the table has offsets for.
     index : LongTensor, (queries, keys)
-        From :func:`relative_position_index`.
+        What :func:`relative_position_index` gave.
     heads : int
+        Number of attention heads.
 
     Examples
     --------
@@ -238,8 +241,9 @@ class ScoreBias(nn.Module):
     Parameters
     ----------
     relative : RelativePositionBias, optional
+        Learned scores by offset.
     allowed : Tensor, optional
-        From :func:`allowed_pairs`.
+        What :func:`allowed_pairs` gave.
     has_globals : bool
         Keys include global vectors, so that every query has something to attend to.
 

@@ -24,9 +24,11 @@ __all__ = [
     "Initialisation",
     "PositionEmbedding",
     "RMSNorm",
+    "Recomputing",
     "attend",
     "linear",
     "recompute",
+    "recomputing_layers",
 ]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -113,7 +115,9 @@ class RMSNorm(nn.Module):
     Parameters
     ----------
     channels : int
+        Length of the last axis.
     epsilon : float
+        Number that keeps the root from being zero.
     offset : bool
         Add a learned offset.
     fraction : float, optional
@@ -155,18 +159,21 @@ class FeedForward(nn.Module):
     Parameters
     ----------
     channels : int
+        Width of the tokens.
     hidden : int, optional
         Width of the hidden layer; four times `channels` if left out.
     activation : str
         A name in :data:`ACTIVATIONS`.
     gated : bool
+        Whether the hidden layer has a gate.
     norm : str
         A name in :data:`NORMS`.
     norm_first : bool
         Normalise the input (the default), or the result with the residual.
     dropout : float
-        On the hidden layer and on the output.
+        Share that is dropped in training, of the hidden layer and of the output.
     initialisation : Initialisation
+        Schemes of the linear layers.
 
     Examples
     --------
@@ -211,6 +218,7 @@ class PositionEmbedding(nn.Module):
     Parameters
     ----------
     channels : int
+        Width of the tokens.
     grid : (int, int, int)
         Time, height and width; a smaller input takes the first positions.
     kind : {"time+height+width", "time+space"}
@@ -267,6 +275,7 @@ def attend(
     Parameters
     ----------
     q_BNLAD, k_BNMAD, v_BNMAE : Tensor
+        Queries, keys and values.
     bias : Tensor, (1 or N, 1 or A, L, M), optional
         Added to the scores, or a boolean mask that is true where attention is allowed.
     scale : float, optional
@@ -322,6 +331,29 @@ def _in_pieces(
         )
     ]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=axis)
+
+
+class Recomputing(nn.Module):
+    """A layer that can forget its activations in training and compute them again for the gradient, to save memory.
+
+    Attributes
+    ----------
+    checkpoint : {"none", "feed_forward", "all"}
+        Which of its parts do so; may be changed at any time, and changes no number.
+    """
+
+    checkpoint: str = "none"
+
+
+def recomputing_layers(model: nn.Module) -> list[Recomputing]:
+    """The layers of a model that can compute their activations again for the gradient.
+
+    Examples
+    --------
+    >>> recomputing_layers(nn.Sequential(nn.Linear(1, 1), Recomputing()))
+    [Recomputing()]
+    """
+    return [module for module in model.modules() if isinstance(module, Recomputing)]
 
 
 def recompute(module: nn.Module, *inputs: torch.Tensor | None, when: bool) -> torch.Tensor:

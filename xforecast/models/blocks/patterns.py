@@ -41,7 +41,7 @@ class Cuboid(Config):
     size : (int, int, int)
         Tokens of one cuboid in time, height and width.
     strategy : three of ``"local"`` and ``"dilated"``
-        Along each axis a cuboid takes neighbouring tokens, or tokens at equal distances over the whole axis.
+        Along each axis a cuboid takes neighbouring tokens, or tokens at equal distances over all of the axis.
     shift : (int, int, int)
         Local cuboids start this many tokens later; the remainder wraps around but does not attend across the seam.
 
@@ -78,7 +78,7 @@ class CrossCuboid(Config):
     size : (int, int)
         Tokens of one cuboid in height and width.
     strategy : three of ``"local"`` and ``"dilated"``
-        As for :class:`Cuboid`.
+        The same strategies as those of a :class:`Cuboid`.
     shift : (int, int)
         Shift in height and width.
     temporal_chunks : int
@@ -111,11 +111,12 @@ def _check_cuboid(size: tuple, strategy: tuple, shift: tuple, axes: int) -> None
             "cuboid",
             (size, strategy, shift),
             f"{axes} sizes, 3 strategies and {axes} shifts, one for each axis",
+            "Cuboid((2, 4, 4))" if axes == 3 else "CrossCuboid((4, 4))",
         )
-    check_positive("cuboid size", *size)
-    check_positive("cuboid shift", *shift, least=0)
+    check_positive("cuboid.size", *size)
+    check_positive("cuboid.shift", *shift, least=0)
     for name in strategy:
-        check_choice("cuboid strategy", name, ("local", "dilated"))
+        check_choice("cuboid.strategy", name, ("local", "dilated"))
 
 
 def _full(t: int, h: int, w: int) -> list[Cuboid]:
@@ -250,7 +251,9 @@ def cuboids_at_level(
     option : str
         Name of the option, for the message.
     value : str, tuple of cuboids, or tuple with one of these for each level
+        What the configuration has for the option.
     level : int
+        The level, counted from the finest.
     grids : sequence of (int, int, int)
         Time, height and width of every level.
     named : callable
@@ -269,6 +272,7 @@ def cuboids_at_level(
     """
     for_all = isinstance(value, str) or (value and isinstance(value[0], Cuboid | CrossCuboid))
     if not for_all and len(value) != len(grids):
-        raise InvalidOption(option, value, f"one entry for all levels or one for each of {len(grids)}")
+        wanted = f"one entry for all levels or one for each of {len(grids)}"
+        raise InvalidOption(option, value, wanted, f"leave {option.rpartition('.')[2]}= out, or give {len(grids)}")
     entry = value if for_all else value[level]
     return named(entry, grids[level]) if isinstance(entry, str) else entry

@@ -140,6 +140,7 @@ class PatchMerging(nn.Module):
     Parameters
     ----------
     channels, out_channels : int
+        Width of the tokens before and after.
     factors : (int, int, int)
         Extent of a block in time, height and width.
     padding : str
@@ -187,11 +188,12 @@ def _video(x_NCHW: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 class Upsample(nn.Module):
-    """Resize every frame to the nearest value and convolve it, in one step where the factors are whole.
+    """Resize every frame to the nearest value and convolve it, in one step where the factors are integers.
 
     Parameters
     ----------
     channels, out_channels : int
+        Width of the tokens before and after.
     size : (int, int)
         Height and width of the result.
     kernel : int
@@ -227,7 +229,7 @@ class Upsample(nn.Module):
 
 
 def resize_and_convolve(x_NCHW: torch.Tensor, convolution: nn.Conv2d, size: tuple[int, int]) -> torch.Tensor:
-    """Resize images to the nearest value and convolve them, in one step where the factors are whole.
+    """Resize images to the nearest value and convolve them, in one step where the factors are integers.
 
     Examples
     --------
@@ -256,7 +258,7 @@ def in_two_steps() -> Iterator[None]:
 
 
 def _kernel_with_resize(weight_OIHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Kernel whose transposed convolution, with stride, is a nearest resize by whole factors and a convolution.
+    """Kernel whose transposed convolution, with stride, is a nearest resize by integer factors and a convolution.
 
     Neighbouring taps read the same value after the resize. Adding them beforehand leaves (factor + 2)^2 products of
     the (3 factor)^2 that a 3 x 3 kernel needs for each value before the resize.
@@ -313,10 +315,14 @@ class StemConfig(Config):
             if (values := getattr(self, name)) is not None
         }
         if len(set(lengths.values())) > 1 or not self.scales:
-            raise InvalidOption("number of stem stages", lengths, "one entry a stage in each option")
+            raise InvalidOption(
+                "number of stem stages", lengths, "one entry a stage in each option",
+                "StemConfig(scales=((1, 2, 2),), convolutions=(2,)) has one stage",
+            )  # fmt: skip
         for scale in self.scales:
             if len(scale) != 3:
-                raise InvalidOption("stem.scales", scale, "three factors a stage: time, height, width")
+                wanted = "three factors a stage: time, height, width"
+                raise InvalidOption("stem.scales", scale, wanted, "scales=((1, 2, 2),)")
             check_positive("stem.scales", *scale)
         check_positive("stem.convolutions", *self.convolutions, *(self.head_convolutions or ()), least=0)
         check_positive("stem.channels", *(self.channels or ()))
@@ -331,14 +337,14 @@ class StemConfig(Config):
         """Raise :class:`~xforecast.errors.InvalidOption` if the stages do not lead to the base width."""
         channels = self.stage_channels(base_channels)
         if channels[-1] != base_channels:
-            raise InvalidOption("stem.channels", channels, f"a last width equal to base_channels, {base_channels}")
+            wanted = f"a last width equal to base_channels, {base_channels}"
+            raise InvalidOption("stem.channels", channels, wanted, f"channels={(*channels[:-1], base_channels)}")
         stem = zip((input_channels, *channels[:-1]), channels, self.convolutions, strict=True)
         head = zip(channels, (*channels[1:], base_channels), self.head_convolutions or self.convolutions, strict=True)
         for before, after, count in (*stem, *head):
             if before != after and count == 0:
-                raise InvalidOption(
-                    "stem convolutions", 0, f"at least one where the width changes from {before} to {after}"
-                )
+                wanted = f"at least one where the width changes from {before} to {after}"
+                raise InvalidOption("stem convolutions", 0, wanted, f"convolutions={(1,) * len(self.scales)}")
 
     def grids(self, grid: Triple) -> tuple[Triple, ...]:
         """The grid before the first stage and after every stage.
@@ -374,12 +380,13 @@ class Stem(nn.Module):
     Parameters
     ----------
     config : StemConfig
+        The stages.
     channels : int
         Channels of the data.
     base_channels : int
         Width of the result.
     padding, scheme : str
-        For :class:`PatchMerging`.
+        Options of :class:`PatchMerging`.
 
     Examples
     --------
@@ -420,6 +427,7 @@ class Head(nn.Module):
     Parameters
     ----------
     config : StemConfig
+        The stages of the stem.
     grid : (int, int, int)
         Time, height and width of the data.
     base_channels : int

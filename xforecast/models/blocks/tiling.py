@@ -16,8 +16,8 @@ __all__ = ["Tiles", "tiled"]
 OVERLAP = 4
 """Windows share at least one part in this many of their length with the next."""
 MARGIN = 4
-"""One part in this many of the overlap, at the edge of a window, counts nothing: what an edge does to a network does
-not reach the forecast."""
+"""One part in this many of the overlap, at the edge of a window, has no weight, so that what an edge does to a network
+does not reach the forecast."""
 
 Grid = tuple[int, int]
 
@@ -34,7 +34,8 @@ class Tiles:
     field, window : (int, int)
         Height and width of the field and of the windows, which are no larger.
     factor : int
-        Rows and columns of what is cut and joined for each of the above, as of the frames that belong to latents.
+        Rows and columns of what is cut and joined for each row and column of `field`: that of the autoencoder, where
+        the field is a latent and frames are cut.
 
     Examples
     --------
@@ -87,12 +88,12 @@ class Tiles:
         if len(self) == 1:
             return first
         rows, columns = (self.factor * size for size in self.field)
-        whole = first.new_zeros(*first.shape[:2], rows, columns, *first.shape[4:])
+        joined = first.new_zeros(*first.shape[:2], rows, columns, *first.shape[4:])
         for (row, column), weight, part in zip(self.corners, self.weights, parts, strict=True):
             height, width = weight.shape
             weighted = weight.to(part.device, part.dtype)[..., None] * part
-            whole[:, :, row : row + height, column : column + width] += weighted
-        return whole
+            joined[:, :, row : row + height, column : column + width] += weighted
+        return joined
 
 
 def tiled(run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, window: Grid) -> torch.Tensor:
@@ -101,9 +102,11 @@ def tiled(run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, window: 
     Parameters
     ----------
     run : callable
-        From (batch, time, height, width, channel) of the window to a forecast of that height and width.
+        Function from fields (batch, time, height, width, channel) of the size of the window to a forecast of that size.
     x : Tensor, (batch, time, height, width, channel)
+        The fields.
     window : (int, int)
+        Height and width of the fields that the model takes.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 :func:`from_official` takes the constructor arguments and the state dict that belong to an official checkpoint and
 returns our module, which gives the official numbers. Names are translated by tables, from ours to theirs, so that what
-is wrong with a checkpoint is told in its own names.
+is wrong with a checkpoint is reported in its own names.
 """
 
 from __future__ import annotations
@@ -26,10 +26,7 @@ from xforecast.models.compat.prediff import (
 )
 from xforecast.models.contract import Config, check_choice, load_strictly
 from xforecast.models.earthformer import Earthformer
-from xforecast.models.prediff.alignment import KnowledgeAlignment
-from xforecast.models.prediff.autoencoder import Autoencoder
-from xforecast.models.prediff.denoiser import CuboidUNet
-from xforecast.models.prediff.model import PreDiff, PreDiffConfig
+from xforecast.models.prediff import Autoencoder, CuboidUNet, KnowledgeAlignment, PreDiff, PreDiffConfig
 
 __all__ = ["from_official", "from_official_config", "official_name", "prediff_from_official", "translate_config"]
 
@@ -139,7 +136,7 @@ def from_official_config(kind: str, config: Config, state_dict: Mapping[str, tor
 
 
 def prediff_from_official(config: PreDiffConfig, states: Mapping[str, Mapping[str, torch.Tensor]]) -> PreDiff:
-    """A whole PreDiff from the state dicts of the official networks.
+    """A PreDiff with all its parts from the state dicts of the official networks.
 
     Parameters
     ----------
@@ -180,9 +177,9 @@ def official_name(name: str, kind: str = "earthformer", **options: Any) -> str:
     Parameters
     ----------
     name : str
-        Name in ours.
+        Name of the weight in our model.
     kind : str
-        As in :func:`from_official`.
+        Which of the official classes; see :func:`from_official`.
     one_stage : bool
         For "earthformer": the official stem is of the kind that has one stage and no lists of them.
 

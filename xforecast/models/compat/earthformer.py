@@ -11,10 +11,16 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.attention import CHECKPOINTS, BlockConfig, GlobalVectorConfig
-from xforecast.models.blocks.layers import Initialisation
-from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
-from xforecast.models.blocks.resample import StemConfig
+from xforecast.models.blocks import (
+    CHECKPOINTS,
+    ORIGINAL,
+    BlockConfig,
+    CrossCuboid,
+    Cuboid,
+    GlobalVectorConfig,
+    Initialisation,
+    StemConfig,
+)
 from xforecast.models.compat.words import (
     ACTIVATION_WORDS,
     CUBOID_KEYS,
@@ -30,7 +36,6 @@ from xforecast.models.compat.words import (
 )
 from xforecast.models.contract import check_choice
 from xforecast.models.earthformer import DecoderConfig, EarthformerConfig, EncoderConfig
-from xforecast.models.presets import ORIGINAL
 
 __all__ = ["earthformer_config", "earthformer_name", "earthformer_state"]
 
@@ -147,7 +152,8 @@ def _cuboids(patterns: Any, kind: type, *lists: Any) -> Any:
     if patterns is not None:
         return patterns
     if len({len(entries) for entries in lists}) > 1:
-        raise InvalidOption("lists of cuboids", lists, "sizes, strategies and shifts of equal number")
+        wanted = "sizes, strategies and shifts of equal number"
+        raise InvalidOption("lists of cuboids", lists, wanted, "give one entry of each for every attention layer")
     layers = zip(*lists, strict=True)
     if isinstance(lists[0][0][0], list | tuple):
         return [_cuboids(None, kind, *level) for level in layers]
@@ -165,7 +171,8 @@ def earthformer_config(kwargs: Mapping[str, Any]) -> EarthformerConfig:
         a["target_shape"],
     )
     if grid != target_grid:
-        raise InvalidOption("target_shape", target_grid, f"the height and width of input_shape, {grid}")
+        wanted, remedy = f"the height and width of input_shape, {grid}", (horizon, *grid, output_channels)
+        raise InvalidOption("target_shape", target_grid, wanted, f"target_shape={remedy}")
     for option, only in {
         "downsample_type": "patch_merge",
         "upsample_type": "upsample",

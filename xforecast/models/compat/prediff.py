@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.attention import CHECKPOINTS, BlockConfig, GlobalVectorConfig
-from xforecast.models.blocks.layers import Initialisation
+from xforecast.models.blocks import CHECKPOINTS, ORIGINAL_LATENT, BlockConfig, GlobalVectorConfig, Initialisation
 from xforecast.models.compat.words import (
     ACTIVATION_WORDS,
     CUBOID_KEYS,
@@ -26,10 +25,7 @@ from xforecast.models.compat.words import (
     word,
 )
 from xforecast.models.contract import check_choice
-from xforecast.models.prediff.alignment import KnowledgeAlignmentConfig
-from xforecast.models.prediff.autoencoder import AutoencoderConfig
-from xforecast.models.prediff.denoiser import CuboidUNetConfig
-from xforecast.models.presets import ORIGINAL_LATENT
+from xforecast.models.prediff import AutoencoderConfig, CuboidUNetConfig, KnowledgeAlignmentConfig
 
 __all__ = [
     "alignment_config",
@@ -120,7 +116,7 @@ ALIGNMENT_DEFAULTS: dict[str, Any] = {
     "readout_seq": True,
     "out_len": None,
     "down_linear_init_mode": "0",
-    # Of the guidance, not of the network.
+    # This belongs to the guidance and not to the network.
     "guide_scale": 50.0,
 }
 
@@ -219,7 +215,8 @@ def autoencoder_config(kwargs: Mapping[str, Any]) -> AutoencoderConfig:
         "up_block_types": "UpDecoderBlock2D",
     }.items():
         if a[option] is not None and tuple(a[option]) != (only,) * levels:
-            raise InvalidOption(option, a[option], f"{only} for each of {levels} block_out_channels")
+            wanted = f"{only} for each of {levels} block_out_channels"
+            raise InvalidOption(option, a[option], wanted, f"leave {option} out")
     return AutoencoderConfig(
         input_channels=a["in_channels"],
         output_channels=a["out_channels"],
@@ -236,7 +233,8 @@ def denoiser_config(kwargs: Mapping[str, Any]) -> CuboidUNetConfig:
     a = check_arguments("denoiser", kwargs, DENOISER_DEFAULTS, required=("input_shape", "target_shape"))
     (history, *grid, channels), (horizon, *target) = a["input_shape"], a["target_shape"]
     if [*grid, channels] != target:
-        raise InvalidOption("target_shape", target, f"height, width and channels of input_shape, {[*grid, channels]}")
+        wanted = f"height, width and channels of input_shape, {[*grid, channels]}"
+        raise InvalidOption("target_shape", target, wanted, f"target_shape={(horizon, *grid, channels)}")
     check_choice("upsample_type", a["upsample_type"], ("upsample",))
     return CuboidUNetConfig(
         history=history,
@@ -270,7 +268,8 @@ def _latent(a: Mapping[str, Any], grid: list[int], channels: int, *, resample: s
     }.items():
         check_choice(option, a[option], (only,))
     if a["hierarchical_pos_embed"]:
-        raise InvalidOption("hierarchical_pos_embed", True, "False; the original cannot be built otherwise")
+        wanted = "False; the original cannot be built otherwise"
+        raise InvalidOption("hierarchical_pos_embed", True, wanted, "hierarchical_pos_embed=False")
     return {
         "grid": tuple(grid),
         "channels": channels,

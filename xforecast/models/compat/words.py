@@ -23,7 +23,7 @@ NORM_WORDS: dict[Any, str] = {"layer_norm": "layer_norm", "rms_norm": "rms_norm"
 INITIALISATION_WORDS = {"0": "fan_in", "1": "fan_out"}
 
 Keys = Sequence[tuple[str, str]]
-"""Names, ours and theirs, of whole dotted parts of a weight's name; to be replaced in this order."""
+"""Names, ours and theirs, of parts of a weight's name between dots; they are replaced in this order."""
 
 CUBOID_KEYS: Keys = (
     ("convolution", "conv"),
@@ -86,10 +86,13 @@ def check_arguments(
     """Arguments with defaults for those left out, or an error that lists the unknown and the missing."""
     unknown, missing = set(kwargs) - set(required) - set(defaults), set(required) - set(kwargs)
     if unknown or missing:
+        remedies = [f"give a value for {', '.join(sorted(missing))}"] if missing else []
+        remedies += [f"leave {', '.join(sorted(unknown))} out"] if unknown else []
         raise InvalidOption(
             f"arguments of the official {model}",
             {"unknown": sorted(unknown), "missing": sorted(missing)},
             f"{', '.join(required)} and any of {', '.join(defaults)}" if required else f"any of {', '.join(defaults)}",
+            "; ".join(remedies),
         )
     return {**defaults, **kwargs}
 
@@ -97,7 +100,8 @@ def check_arguments(
 def word(option: str, value: Any, words: Mapping[Any, str]) -> str:
     """Our word for one of theirs."""
     if value not in words:
-        raise InvalidOption(option, value, f"one of {', '.join(map(str, words))}")
+        wanted = f"one of {', '.join(map(str, words))}"
+        raise InvalidOption(option, value, wanted, f"for example {option}={next(iter(words))!r}")
     return words[value]
 
 

@@ -6,10 +6,12 @@ from xforecast.models.prediff.autoencoder import Autoencoder, AutoencoderConfig
 from xforecast.models.prediff.config import DiffusionSampling, PreDiffConfig
 from xforecast.models.prediff.denoiser import CuboidUNet, CuboidUNetConfig
 from xforecast.models.prediff.model import PreDiff, SamplingReport
+from xforecast.models.prediff.samplers import SAMPLERS
 from xforecast.models.prediff.schedule import DiffusionLoss, NoiseSchedule, warming_average
 from xforecast.models.prediff.stages import AlignmentStage, AutoencoderStage, DenoiserStage, TrainingStage
 
 __all__ = [
+    "SAMPLERS",
     "AdversarialAutoencoder",
     "AdversarialAutoencoderConfig",
     "AlignmentStage",

@@ -23,7 +23,7 @@ LARGEST_WEIGHT = 1e4
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells real patches of frames from made ones (Isola et al. 2017).
+    """Classifies patches of frames as real or made (Isola et al. 2017).
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ class PatchDiscriminator(nn.Module):
         return self.main(x.flatten(0, -4).movedim(-1, 1))
 
     def loss(self, real: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
-        """Hinge loss of telling `real` from `made`; no gradient reaches the frames."""
+        """Hinge loss of the classification of `real` and `made` frames; no gradient reaches the frames."""
         of_real, of_made = self(real.detach()), self(made.detach())
         return 0.5 * (functional.relu(1 - of_real).mean() + functional.relu(1 + of_made).mean())
 
     def fooled(self, made: torch.Tensor) -> torch.Tensor:
-        """Loss of the one who made the frames; no gradient reaches the discriminator's weights.
+        """Loss of the network that made the frames; no gradient reaches the discriminator's weights.
 
         The original lets it reach them, and does not clear it before the discriminator's step, which then also follows
         a gradient that is larger by orders of magnitude and points the wrong way.
@@ -102,12 +102,13 @@ class AdversarialAutoencoderConfig(Config):
     Parameters
     ----------
     autoencoder : AutoencoderConfig
+        Configuration of the autoencoder.
     weight : float
-        Of the adversary, relative to the error of the frames.
+        Weight of the adversary in the loss, relative to the error of the frames.
     start : int
         Training steps before the adversary takes part. The published 50001 counts both networks' steps.
     width, layers : int
-        Of the :class:`PatchDiscriminator`.
+        Options of the :class:`PatchDiscriminator`.
 
     Examples
     --------
@@ -122,10 +123,10 @@ class AdversarialAutoencoderConfig(Config):
     layers: int = 3
 
     def validate(self) -> None:
-        check_positive("adversary width, layers", self.width, self.layers)
-        check_positive("adversary start", self.start, least=0)
+        check_positive("adversary.width, adversary.layers", self.width, self.layers)
+        check_positive("adversary.start", self.start, least=0)
         if self.weight < 0:
-            raise InvalidOption("adversary weight", self.weight, "a number of at least 0")
+            raise InvalidOption("adversary.weight", self.weight, "a number of at least 0", "weight=0.5")
 
 
 class AdversarialAutoencoder(nn.Module):
@@ -137,8 +138,9 @@ class AdversarialAutoencoder(nn.Module):
     Parameters
     ----------
     config : AdversarialAutoencoderConfig
+        Sizes and options of the model.
     autoencoder : Autoencoder, optional
-        To be trained; a new one if left out.
+        The autoencoder to be trained; a new one if left out.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The knowledge alignment network of PreDiff: what a noisy latent will amount to once it is clean (Gao et al. 2023).
+"""The knowledge alignment network of PreDiff: it estimates from a noisy latent what constraints are about.
 
 Axes in names of tensors: N sequences, C channels, L tokens.
 """
@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.layers import PositionEmbedding, attend
+from xforecast.models.blocks import PositionEmbedding, attend
 from xforecast.models.contract import check_positive, check_shape
-from xforecast.models.prediff.denoiser import LatentConfig, LatentEncoder, ResidualBlock, TimeEmbedding, initial_vectors
+from xforecast.models.prediff.latent import LatentConfig, LatentEncoder, ResidualBlock, TimeEmbedding, initial_vectors
 
 __all__ = ["KnowledgeAlignment", "KnowledgeAlignmentConfig"]
 
@@ -27,15 +27,16 @@ class KnowledgeAlignmentConfig(LatentConfig):
     horizon : int
         Number of frames of the latent.
     output_channels : int
-        Numbers that are estimated.
+        How many numbers are estimated.
     per_frame : bool
-        Estimate them for every frame, or for the whole sequence.
+        Estimate them for every frame, or once for all frames together.
     output_frames : int, optional
         Estimate them for this many last frames only.
     functional : str
         Name of what is estimated. A constraint of that name is applied through this network.
     output_mean, output_deviation : float
-        Of the functional in the training data: the network works on departures in units of the deviation.
+        Mean and standard deviation of the functional in the training data: the network works on departures from the
+        mean in units of the deviation.
     strength : float
         Default strength of guidance by this network, for distances in units of the deviation.
 
@@ -60,17 +61,18 @@ class KnowledgeAlignmentConfig(LatentConfig):
         check_positive("horizon, output_channels", self.horizon, self.output_channels)
         super().validate()
         if not self.output_deviation > 0:
-            raise InvalidOption("output_deviation", self.output_deviation, "a positive number")
+            raise InvalidOption("output_deviation", self.output_deviation, "a positive number", "output_deviation=1.0")
         if self.output_frames is not None:
             check_positive("output_frames", self.output_frames)
             if not self.per_frame or self.output_frames > self.grids[-1][0]:
-                raise InvalidOption(
-                    "output_frames", self.output_frames, f"at most {self.grids[-1][0]}, and per_frame true"
-                )
+                wanted = f"at most {self.grids[-1][0]}, and per_frame true"
+                raise InvalidOption("output_frames", self.output_frames, wanted, "leave output_frames= out")
         if self.widths[-1] % min(self.widths[-1], 32):
-            raise InvalidOption("width of the last level", self.widths[-1], "a multiple of 32, or less")
+            wanted = "a multiple of 32, or less than 32"
+            raise InvalidOption("width of the last level", self.widths[-1], wanted, "change base_channels")
         if self.global_vectors.count and self.global_vectors.width_ratio != 1:
-            raise InvalidOption("global_vectors.width_ratio", self.global_vectors.width_ratio, "1")
+            found = self.global_vectors.width_ratio
+            raise InvalidOption("global_vectors.width_ratio", found, "1 for an alignment network", "width_ratio=1")
 
     @property
     def frames(self) -> int:
@@ -120,6 +122,7 @@ class KnowledgeAlignment(nn.Module):
     Parameters
     ----------
     config : KnowledgeAlignmentConfig
+        Sizes and options of the model.
 
     Examples
     --------
@@ -179,7 +182,9 @@ class KnowledgeAlignment(nn.Module):
         Parameters
         ----------
         z : Tensor, (batch, horizon, height, width, channel)
+            Noisy latents.
         t : LongTensor, (batch,)
+            Diffusion step of each sample.
         target : Tensor, (batch, output_frames, output_channels) or (batch, output_channels)
             The functional of the clean frames; an only channel may be left out.
         """
@@ -187,7 +192,8 @@ class KnowledgeAlignment(nn.Module):
         if target.ndim == estimate.ndim - 1:
             target = target[..., None]
         if estimate.shape != target.shape:
-            raise InvalidOption("shape of the functional", tuple(target.shape), f"{tuple(estimate.shape)}")
+            remedy = "a functional that gives one number for each frame: field.mean(dim=(2, 3, 4))"
+            raise InvalidOption("shape of the functional", tuple(target.shape), f"{tuple(estimate.shape)}", remedy)
         return ((estimate - target) / self.config.output_deviation).square().mean()
 
 

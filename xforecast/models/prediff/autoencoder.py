@@ -16,8 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.layers import ACTIVATIONS, attend
-from xforecast.models.blocks.resample import resize_and_convolve
+from xforecast.models.blocks import ACTIVATIONS, attend, resize_and_convolve
 from xforecast.models.contract import Config, check_choice, check_positive
 
 __all__ = ["Autoencoder", "AutoencoderConfig", "Posterior"]
@@ -38,6 +37,7 @@ class AutoencoderConfig(Config):
     level_channels : tuple of int
         Width of every level, from fine to coarse; each level halves height and width of the one before.
     latent_channels : int
+        Channels of the latent.
     blocks_per_level : int
         Residual blocks at every level of the encoder; the decoder has one more.
     norm_groups : int
@@ -76,13 +76,14 @@ class AutoencoderConfig(Config):
         ):
             check_positive(f"autoencoder.{name}", getattr(self, name))
         if not self.level_channels:
-            raise InvalidOption("autoencoder.level_channels", self.level_channels, "at least one level")
-        check_positive("autoencoder.level_channels", *self.level_channels)
+            remedy = "level_channels=(128, 256)"
+            raise InvalidOption("autoencoder.level_channels", self.level_channels, "at least one level", remedy)
+        check_positive("autoencoder.level_channels", self.level_channels)
         for channels in self.level_channels:
             if channels % self.norm_groups:
-                raise InvalidOption(
-                    "autoencoder.level_channels", channels, f"a multiple of {self.norm_groups} norm_groups"
-                )
+                wanted = f"a multiple of {self.norm_groups} norm_groups"
+                remedy = f"norm_groups={math.gcd(*self.level_channels)}"
+                raise InvalidOption("autoencoder.level_channels", channels, wanted, remedy)
         check_choice("autoencoder.activation", self.activation, ACTIVATIONS)
         check_choice("autoencoder.reduction", self.reduction, ("sum", "mean"))
 
@@ -124,7 +125,7 @@ class Posterior:
 
     @classmethod
     def of_moments(cls, moments: torch.Tensor) -> Posterior:
-        """From mean and log variance one after the other on the last axis; the latter is kept within limits."""
+        """The distribution of a mean and a log variance, which follow one another on the last axis."""
         if moments.dtype in (torch.float16, torch.bfloat16):
             moments = moments.float()
         mean, logvar = moments.chunk(2, dim=-1)
@@ -142,7 +143,7 @@ class Posterior:
         return self.mean + self.std * noise.to(self.mean.device)
 
     def distribution(self) -> torch.distributions.Distribution:
-        """The same as one distribution a frame, for densities and divergences."""
+        """The posterior as one torch distribution for each frame, for densities and divergences."""
         return torch.distributions.Independent(torch.distributions.Normal(self.mean, self.std), 3)
 
     def kl(self) -> torch.Tensor:
@@ -311,11 +312,12 @@ class Autoencoder(nn.Module):
     """Variational autoencoder that takes every frame by itself (Kingma and Welling 2014; Gao et al. 2023).
 
     Frames are (..., height, width, channel), such as (batch, time, height, width, channel). A height or width that is
-    no multiple of the factor is padded with its last values, and cropped where the size is told.
+    no multiple of the factor is padded with its last values, and cropped again where the size is given.
 
     Parameters
     ----------
     config : AutoencoderConfig
+        Sizes and options of the model.
 
     Examples
     --------
@@ -338,13 +340,14 @@ class Autoencoder(nn.Module):
         Parameters
         ----------
         x : Tensor, (..., height, width, channel)
+            The frames.
         chunk : int, optional
             Number of frames to process at a time; all if left out. Changes memory, not the result.
 
         Returns
         -------
         Posterior
-            Of latents (..., height / factor, width / factor, latent channel), in float32 or better.
+            Distribution of latents (..., height / factor, width / factor, latent channel), in float32 or better.
 
         Raises
         ------
@@ -360,6 +363,7 @@ class Autoencoder(nn.Module):
         Parameters
         ----------
         z : Tensor, (..., height, width, latent channel)
+            The latents.
         grid : (int, int), optional
             Height and width of the frames, where they are not multiples of the factor.
         chunk : int, optional
@@ -389,6 +393,7 @@ class Autoencoder(nn.Module):
         Parameters
         ----------
         x : Tensor, (..., height, width, channel)
+            The frames.
         y : Tensor, optional
             What to make of `x`; `x` itself if left out.
         weight : Tensor, optional
@@ -430,6 +435,7 @@ class Autoencoder(nn.Module):
                 f"shape of {name}",
                 tuple(x.shape),
                 f"(..., height, width, {channels}), with at least one axis before",
+                "build the model with a configuration for this number of channels",
             )
 
 

@@ -10,7 +10,8 @@ from xforecast.errors import InvalidOption
 from xforecast.models.contract import Config, SamplingOptions, check_choice
 from xforecast.models.prediff.alignment import KnowledgeAlignmentConfig
 from xforecast.models.prediff.autoencoder import AutoencoderConfig
-from xforecast.models.prediff.denoiser import LATENT_BLOCK, CuboidUNetConfig
+from xforecast.models.prediff.denoiser import CuboidUNetConfig
+from xforecast.models.prediff.latent import LATENT_BLOCK
 from xforecast.models.prediff.schedule import PREDICTIONS, DiffusionLoss, NoiseSchedule
 
 __all__ = ["DiffusionSampling", "PreDiffConfig"]
@@ -18,13 +19,7 @@ __all__ = ["DiffusionSampling", "PreDiffConfig"]
 FRAMES_AT_ONCE = 16
 """Frames that the autoencoder takes at a time in sampling."""
 GUIDANCES = ("auto", "network", "decoder")
-DECODER_STRENGTH = 1.0
-GUIDANCE_CAP = 2.0
-"""See :class:`~xforecast.models.prediff.guidance.DecoderGuidance`. Without it a mean is reached by one shower of
-800 mm/h."""
-OWN_NETWORK_STRENGTH = 5.0
-"""Default strength of guidance by an alignment network that works on normalised departures, as :meth:`PreDiff.stage`
-makes it."""
+"""What a constraint can be applied through."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +29,11 @@ class PreDiffConfig(Config):
     Parameters
     ----------
     autoencoder : AutoencoderConfig
+        Network that takes frames to the latent space and back.
     denoiser : CuboidUNetConfig
+        Network that predicts the noise in a latent forecast.
     schedule : NoiseSchedule
+        How much noise each step of the diffusion adds.
     alignment : KnowledgeAlignmentConfig, optional
         Network for knowledge control; without it, constraints are applied through the decoder.
     latent_scale : float
@@ -44,8 +42,9 @@ class PreDiffConfig(Config):
     prediction : {"noise", "clean"}
         What the denoiser predicts.
     loss : DiffusionLoss
+        What the denoiser is trained for.
     grid : (int, int), optional
-        Height and width of the data, where they are not those of the latent times the autoencoder's factor.
+        Height and width of the data, where they differ from those of the latent times the autoencoder's factor.
 
     Examples
     --------
@@ -74,23 +73,24 @@ class PreDiffConfig(Config):
     def validate(self) -> None:
         check_choice("prediction", self.prediction, PREDICTIONS)
         if not self.latent_scale > 0:
-            raise InvalidOption("latent_scale", self.latent_scale, "a positive number")
+            raise InvalidOption("latent_scale", self.latent_scale, "a positive number", "latent_scale=1.0")
         if self.autoencoder.input_channels != self.autoencoder.output_channels:
             raise InvalidOption(
                 "channels of the autoencoder",
                 (self.autoencoder.input_channels, self.autoencoder.output_channels),
                 "as many out as in, since it encodes the history and decodes the forecast",
+                f"output_channels={self.autoencoder.input_channels}",
             )
         if self.autoencoder.latent_grid(self.frame_grid) != self.denoiser.grid:
-            raise InvalidOption(
-                "denoiser.grid", self.denoiser.grid, f"{self.autoencoder.latent_grid(self.frame_grid)} for frames of "
-                f"{self.frame_grid}",
-            )  # fmt: skip
+            latent = self.autoencoder.latent_grid(self.frame_grid)
+            reason = f"{latent} for frames of {self.frame_grid}"
+            raise InvalidOption("denoiser.grid", self.denoiser.grid, reason, f"grid={latent} for the denoiser")
         wanted = (self.denoiser.horizon, self.denoiser.grid, self.autoencoder.latent_channels)
         for name, part in (("denoiser", self.denoiser), ("alignment", self.alignment)):
             if part is not None and (part.horizon, part.grid, part.channels) != wanted:
                 found = (part.horizon, part.grid, part.channels)
-                raise InvalidOption(f"horizon, grid and channels of {name}", found, f"{wanted}")
+                remedy = f"horizon={wanted[0]}, grid={wanted[1]}, channels={wanted[2]} for the {name}"
+                raise InvalidOption(f"horizon, grid and channels of the {name}", found, f"{wanted}", remedy)
 
     @property
     def frame_grid(self) -> tuple[int, int]:
@@ -166,11 +166,17 @@ class DiffusionSampling(SamplingOptions):
     Parameters
     ----------
     constraint : Constraint or callable, optional
+        What the samples shall obey.
     sampler : str
+        A name in :data:`~xforecast.models.prediff.samplers.SAMPLERS`.
     steps : int, optional
+        Number of calls of the denoiser; by default what the sampler needs.
     strength, eta : float, optional
+        How hard a constraint pulls, and the share of the noise that is drawn anew on the way.
     guidance : {"auto", "network", "decoder"}
+        What a constraint is applied through.
     through_denoiser : bool
+        Whether guidance through the decoder follows the derivative of the denoiser.
     """
 
     constraint: Any = None

@@ -23,11 +23,11 @@ from xforecast.models.prediff.schedule import NoiseSchedule
 __all__ = ["DecoderGuidance", "NetworkGuidance"]
 
 SMALLEST_COSINE = 0.1
-"""Between the gradient and the direction of uncertainty; below it the denoiser's derivative is not to be trusted."""
+"""Cosine between the gradient and the direction of uncertainty below which the denoiser's derivative is not trusted."""
 
 
 class _Guided:
-    """A denoiser that is guided; `trace` has the violation that it saw at each step, (batch,) each."""
+    """Base of guided denoisers; `trace` lists the violation before each step, (batch,) each."""
 
     def __init__(self, denoise: Denoiser, schedule: NoiseSchedule, strength: float):
         self.denoise, self.schedule, self.strength = denoise, schedule, strength
@@ -47,15 +47,17 @@ class NetworkGuidance(_Guided):
     denoise : callable
         ``eps(z, t)``.
     schedule : NoiseSchedule
+        How much noise each step of the diffusion adds.
     network : callable
-        Estimate from z_t and steps (batch,), such as :class:`~xforecast.models.prediff.alignment.KnowledgeAlignment`.
+        Gives the estimate from z_t and steps (batch,), such as
+        :class:`~xforecast.models.prediff.alignment.KnowledgeAlignment`.
     compare : callable
-        From estimates to residuals, (batch, ...).
+        Gives residuals (batch, ...) from estimates.
     strength : float
         The published 50 is for 1000 ancestral steps; with few steps try once or twice as much.
     coupled : bool
-        One distance for the whole batch as in the authors' code, so that samples depend on one another; otherwise one
-        for each sample.
+        Whether there is one distance for all samples of a batch, as in the authors' code, by which samples depend on
+        one another; otherwise each sample has its own.
 
     Examples
     --------
@@ -92,8 +94,8 @@ class NetworkGuidance(_Guided):
             residual = self.compare(self.network(z, steps).float())
             distance = violation(residual)
             self.trace.append(distance.detach())
-            whole = torch.linalg.vector_norm(residual) if self.coupled else distance.sum()
-            (gradient,) = torch.autograd.grad(whole, z)
+            total = torch.linalg.vector_norm(residual) if self.coupled else distance.sum()
+            (gradient,) = torch.autograd.grad(total, z)
         return self.strength * gradient
 
 
@@ -111,10 +113,11 @@ class DecoderGuidance(_Guided):
     denoise : callable
         ``eps(z, t)``, differentiable.
     schedule : NoiseSchedule
+        How much noise each step of the diffusion adds.
     residual : callable
-        Residual (batch, ...) of what `decode` gives.
+        Gives the residual (batch, ...) of what `decode` gives.
     decode : callable
-        From a clean latent to what is constrained, differentiable.
+        Gives what is constrained from a clean latent; differentiable.
     strength : float
         Share of the residual that every step removes, in any units; 1 for all of it.
     through_denoiser : bool
@@ -165,7 +168,7 @@ class DecoderGuidance(_Guided):
         slope = steeper * _dot(direction, gradient)
         # To first order the norm then falls by the share `strength`; where it is zero there is nothing to move.
         share = torch.where(slope > 0, self.strength * squared / slope, 0.0)
-        move = _rows(share, z) * direction
+        move = _for_each_sample(share, z) * direction
         return noise.detach() + math.sqrt(kept / (1 - kept)) * move
 
     def _downhill(self, guess: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -192,11 +195,12 @@ def _capped(counts: torch.Tensor, cap: float) -> torch.Tensor:
     """Numbers of no more than `cap` times the mean size of those of the sample that are not zero."""
     sizes = counts.abs().flatten(1)
     mean = sizes.sum(dim=1) / (sizes > 0).sum(dim=1).clamp(min=1)
-    limit = _rows(cap * mean, counts)
+    limit = _for_each_sample(cap * mean, counts)
     return counts.clamp(-limit, limit)
 
 
-def _rows(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def _for_each_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Numbers (batch,) in a shape that broadcasts against another tensor (batch, ...)."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
@@ -208,4 +212,4 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _trusted(direction: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """The direction where it agrees with the gradient, else the gradient itself."""
     cosine = torch.cosine_similarity(direction.flatten(1), gradient.flatten(1), dim=1)
-    return torch.where(_rows(cosine > SMALLEST_COSINE, gradient), direction, gradient)
+    return torch.where(_for_each_sample(cosine > SMALLEST_COSINE, gradient), direction, gradient)

@@ -10,24 +10,24 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.tiling import Tiles
+from xforecast.models.blocks import Tiles
 from xforecast.models.catalogue import register
 from xforecast.models.constraints import Constraint, as_constraint, violation
 from xforecast.models.contract import Abilities, check_choice, check_shape
 from xforecast.models.prediff.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
 from xforecast.models.prediff.autoencoder import Autoencoder
-from xforecast.models.prediff.config import FRAMES_AT_ONCE, DiffusionSampling, PreDiffConfig
+from xforecast.models.prediff.config import FRAMES_AT_ONCE, GUIDANCES, DiffusionSampling, PreDiffConfig
 from xforecast.models.prediff.denoiser import CuboidUNet
 from xforecast.models.prediff.guidance import DecoderGuidance, NetworkGuidance
-from xforecast.models.prediff.samplers import SAMPLERS, Denoiser, row_noise, sample, spaced_steps
+from xforecast.models.prediff.samplers import SAMPLERS, Denoiser, sample, sample_noise, spaced_steps
 from xforecast.models.prediff.stages import STAGES, TrainingStage, filled
 
 __all__ = ["PreDiff", "SamplingReport"]
 
-GUIDANCES = ("auto", "network", "decoder")
 DECODER_STRENGTH = 1.0
+"""Default strength of guidance through the decoder: every step removes all of the residual."""
 GUIDANCE_CAP = 2.0
-"""See :class:`~xforecast.models.prediff.guidance.DecoderGuidance`. Without it a mean is reached by one shower of
+"""The cap of :class:`~xforecast.models.prediff.guidance.DecoderGuidance`. Without it a mean is reached by one shower of
 800 mm/h."""
 
 
@@ -40,8 +40,8 @@ class SamplingReport:
     residual : Tensor, (n,)
         Norm of the residual of every finished sample.
     trace : Tensor, (n, steps)
-        The same on the way, before each step's correction: of the expected forecast, or as the alignment network
-        estimates it.
+        Norm of the residual before the correction of each step: that of the expected forecast, or that which the
+        alignment network estimates.
     unguided : Tensor, (n,)
         Norm of the residual of the sample that the same noise gives without guidance.
 
@@ -63,24 +63,29 @@ class PreDiff(nn.Module):
     with the latent history as context. A constraint, if one is given, steers every step; see
     :mod:`~xforecast.models.prediff.guidance`.
 
-    A field larger than the frames that the model was made for is sampled as one: the noise is that of the whole field,
-    and at every step the denoiser's predictions for overlapping windows of the latent are joined
+    A field larger than the frames that the model was made for is sampled in one piece: the noise covers all of it, and
+    at every step the denoiser's predictions for overlapping windows of the latent are joined
     (compare Bar-Tal et al. 2023).
 
     Parameters
     ----------
     config : PreDiffConfig
+        Sizes and options of the model.
 
     Attributes
     ----------
     autoencoder : Autoencoder
+        Takes frames to the latent space and back.
     denoiser : CuboidUNet
+        Predicts the noise in a latent forecast.
     alignment : KnowledgeAlignment or None
+        Estimates what constraints are about from a noisy latent, if the configuration has such a network.
     logvar : Parameter, (steps,), or None
         Learned log variance of each step's error.
 
     Examples
     --------
+    >>> from xforecast.models import AutoencoderConfig, CuboidUNetConfig, PreDiffConfig
     >>> config = PreDiffConfig(
     ...     autoencoder=AutoencoderConfig(level_channels=(8, 16), latent_channels=4, norm_groups=4),
     ...     denoiser=CuboidUNetConfig(
@@ -88,7 +93,7 @@ class PreDiff(nn.Module):
     ...     ),
     ... )
     >>> model, x = PreDiff(config).eval(), torch.rand(1, 3, 16, 16, 1)
-    >>> generators = [torch.Generator().manual_seed(member) for member in range(4)]
+    >>> generators = [torch.Generator().manual_seed(sample) for sample in range(4)]
     >>> model.sample(x, torch.zeros(4, dtype=torch.long), torch.arange(4), generators, steps=5).shape
     torch.Size([4, 2, 16, 16, 1])
     """
@@ -120,6 +125,7 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, time, height, width, channel)
+            The frames.
         chunk : int, optional
             Number of frames to encode at a time.
 
@@ -191,7 +197,9 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
         y : Tensor, (batch, horizon, height, width, channel)
+            The frames that followed the histories.
         weight : Tensor, optional
             Broadcasts against `y`; every place of the latent has the mean weight of what it stands for. Where it is
             zero `y` may be missing (NaN).
@@ -219,6 +227,7 @@ class PreDiff(nn.Module):
         context : Tensor, (batch, history, height, width, channel)
             Latent of the history.
         t : LongTensor, (batch,)
+            Diffusion step of each sample.
         weight : Tensor, optional
             Broadcasts against `clean`.
         """
@@ -246,8 +255,9 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         y : Tensor, (batch, horizon, height, width, channel)
+            Frames to learn from.
         functional : callable
-            From frames to (batch, time, numbers), such as that of a constraint.
+            Function from frames to (batch, time, numbers), such as that of a constraint.
         weight : Tensor, optional
             Where it is zero `y` may be missing (NaN) and counts as zero.
         """
@@ -267,10 +277,11 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         part : {"autoencoder", "denoiser", "alignment"}
+            What is to be trained.
         functional : callable, optional
-            For the alignment network.
+            What the alignment network shall estimate.
         **options
-            Those of :class:`AutoencoderStage`, :class:`DenoiserStage` or :class:`AlignmentStage`.
+            Options of :class:`AutoencoderStage`, :class:`DenoiserStage` or :class:`AlignmentStage`.
 
         Raises
         ------
@@ -285,7 +296,7 @@ class PreDiff(nn.Module):
         return STAGES[part](self, **given)
 
     def add_alignment(self, config: KnowledgeAlignmentConfig) -> None:
-        """Have a new alignment network, in place of one that there may be."""
+        """Give the model a new alignment network, in place of the one that it may have."""
         self.config = replace(self.config, alignment=config)
         self.alignment = KnowledgeAlignment(config)
 
@@ -320,6 +331,7 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
 
         Returns
         -------
@@ -352,12 +364,12 @@ class PreDiff(nn.Module):
         Parameters
         ----------
         x, starts, samples, generators
-            As in :meth:`xforecast.models.contract.ProbabilisticModel.sample`; `x` may be
-            larger than the model's frames.
+            Histories, and what is to be drawn of them; see :meth:`xforecast.models.contract.ProbabilisticModel.sample`.
+            The fields of `x` may be larger than the model's frames.
         sampler : str
             A name in :data:`~xforecast.models.prediff.samplers.SAMPLERS`; ``"ddpm"`` is that of the paper.
         steps : int, optional
-            Calls of the denoiser; by default what the sampler needs, 20 for the default one.
+            Number of calls of the denoiser; by default what the sampler needs, 20 for the default sampler.
         eta : float, optional
             Share of the noise that is drawn anew on the way, 0 to 1; by default the sampler's.
         constraint : Constraint or callable, optional
@@ -371,9 +383,9 @@ class PreDiff(nn.Module):
         through_denoiser : bool
             See :class:`~xforecast.models.prediff.guidance.DecoderGuidance`.
         context : Tensor, optional
-            What :meth:`encode_context` gave for `x`, where it is at hand.
+            What :meth:`encode_context` gave for `x`; it is computed if left out.
         chunk : int, optional
-            Frames to encode and decode at a time. Changes memory, not the result.
+            Number of frames to encode and decode at a time; it changes the memory that is needed, not the result.
         report : bool
             Also return how well the samples obey the constraint, and would without guidance; the latter takes as long
             as samples without a constraint.
@@ -381,7 +393,7 @@ class PreDiff(nn.Module):
         Returns
         -------
         Tensor, (n, horizon, height, width, channel)
-            And a :class:`SamplingReport` if `report`.
+            The samples, followed by a :class:`SamplingReport` if `report`.
 
         Raises
         ------
@@ -391,7 +403,7 @@ class PreDiff(nn.Module):
         config, tiles = self.config, self._tiles(x)
         grid = (x.shape[2], x.shape[3])
         if report and constraint is None:
-            raise InvalidOption("report", True, "a constraint to report on")
+            raise InvalidOption("report", True, "a constraint to report on", "constraint=, or report=False")
         # Guidance needs gradients, which tensors of inference mode cannot have.
         with torch.inference_mode(False), torch.no_grad():
             x, starts = x.clone(), starts.to(x.device)
@@ -410,7 +422,7 @@ class PreDiff(nn.Module):
             latent = (config.horizon, *tiles.field, config.denoiser.channels)
 
             def draw(eps: Denoiser, sources: Sequence[torch.Generator]) -> torch.Tensor:
-                noise = row_noise(sources, latent, context)
+                noise = sample_noise(sources, latent, context)
                 return sample(eps, noise(), config.schedule, noise, sampler=sampler, steps=steps, eta=eta)
 
             twins = [_twin(source) for source in generators] if report else []
@@ -511,7 +523,7 @@ class PreDiff(nn.Module):
         return z / self.config.latent_scale
 
     def _residual(self, constraint: Constraint, clean: torch.Tensor, forecast: torch.Tensor) -> torch.Tensor:
-        """How far samples are off, (n,)."""
+        """Norm of the residual of samples, (n,)."""
         return violation(constraint.residual(self._unscaled(clean) if constraint.latent else forecast))
 
 

@@ -26,13 +26,13 @@ __all__ = [
     "Sampler",
     "ddim",
     "dpm_solver",
-    "row_noise",
     "sample",
+    "sample_noise",
     "spaced_steps",
 ]
 
 Denoiser = Callable[[torch.Tensor, int], torch.Tensor]
-"""Predicts the noise in z_t, of the shape of z_t, from z_t and the step t, which is the same for the whole batch."""
+"""Predicts the noise in z_t, of the shape of z_t, from z_t and the step t, which is the same for all samples."""
 
 Noise = Callable[[], torch.Tensor]
 """Gives new standard normal noise of the shape of the latent."""
@@ -61,8 +61,9 @@ def ddim(
     z : Tensor, (batch, ...)
         Latent at the first of `steps`.
     schedule : NoiseSchedule
+        How much noise each step of the diffusion adds.
     steps : sequence of int
-        Steps to visit, falling.
+        Steps to visit, in falling order.
     noise : callable
         Gives noise of the shape of `z`; called where there is some to add.
     eta : float
@@ -138,11 +139,12 @@ def dpm_solver(
 
 
 def spaced_steps(count: int, total: int, spacing: str = "trailing") -> list[int]:
-    """Steps to visit out of `total`, falling; `count` need not divide `total`.
+    """Steps to visit out of `total`, in falling order; `count` need not divide `total`.
 
     Parameters
     ----------
     count, total : int
+        Number of steps to visit, and of all steps.
     spacing : {"trailing", "linspace", "leading"}
         The last step of every interval, so that the first is pure noise; points of a line from the last step to the
         first, without the latter; or the first step of every interval (compare Lin et al. 2024).
@@ -154,7 +156,7 @@ def spaced_steps(count: int, total: int, spacing: str = "trailing") -> list[int]
     """
     check_positive("steps", count)
     if count > total:
-        raise InvalidOption("steps", count, f"at most the schedule's {total}")
+        raise InvalidOption("steps", count, f"at most the schedule's {total}", f"steps={total}")
     check_choice("spacing", spacing, ("trailing", "linspace", "leading"))
     if count == total:
         return list(range(total - 1, -1, -1))
@@ -168,14 +170,14 @@ def spaced_steps(count: int, total: int, spacing: str = "trailing") -> list[int]
 
 @dataclass(frozen=True)
 class Sampler:
-    """A way to sample, with what it takes if nothing else is asked for.
+    """A way to sample, with its default options.
 
     Parameters
     ----------
     solve : callable
         :func:`ddim` or :func:`dpm_solver`.
     spacing : str
-        Of :func:`spaced_steps`.
+        How its steps are spaced, an option of :func:`spaced_steps`.
     steps : int, optional
         Number of steps; all of them if left out.
     eta : float
@@ -221,6 +223,7 @@ def sample(
     start : Tensor, (batch, ...)
         Standard normal noise.
     schedule : NoiseSchedule
+        How much noise each step of the diffusion adds.
     noise : callable
         Gives standard normal noise of the shape of `start`.
     sampler : str
@@ -250,22 +253,24 @@ def sample(
     chosen = SAMPLERS[sampler]
     eta = chosen.eta if eta is None else eta
     if not 0 <= eta <= 1:
-        raise InvalidOption("eta", eta, "a share between 0 and 1")
+        raise InvalidOption("eta", eta, "a share between 0 and 1", "leave eta= out")
     count = min(chosen.steps or schedule.steps, schedule.steps) if steps is None else steps
     visited = spaced_steps(count, schedule.steps, chosen.spacing)
     *_, clean = chosen.solve(denoise, start, schedule, visited, noise, eta)
     return clean
 
 
-def row_noise(generators: Sequence[torch.Generator], shape: Sequence[int], like: torch.Tensor | None = None) -> Noise:
-    """Noise of which every sample draws its own row from its own generator, whatever else is in the batch.
+def sample_noise(
+    generators: Sequence[torch.Generator], shape: Sequence[int], like: torch.Tensor | None = None
+) -> Noise:
+    """Noise that every sample draws from its own generator, whatever else is in the batch.
 
     Parameters
     ----------
     generators : sequence of torch.Generator
         On the CPU, so that all devices see the same numbers.
     shape : sequence of int
-        Of one sample.
+        Shape of one sample.
     like : Tensor, optional
         Whose device and precision the noise gets; float32 on the CPU if left out.
 
@@ -278,13 +283,13 @@ def row_noise(generators: Sequence[torch.Generator], shape: Sequence[int], like:
     --------
     >>> def seeded(*seeds):
     ...     return [torch.Generator().manual_seed(seed) for seed in seeds]
-    >>> torch.equal(row_noise(seeded(1, 2), (3,))()[1:], row_noise(seeded(2), (3,))())
+    >>> torch.equal(sample_noise(seeded(1, 2), (3,))()[1:], sample_noise(seeded(2), (3,))())
     True
     """
 
     def draw() -> torch.Tensor:
-        rows = [torch.randn(*shape, generator=own, dtype=torch.float32, device="cpu") for own in generators]
-        noise = torch.stack(rows)
+        drawn = [torch.randn(*shape, generator=own, dtype=torch.float32, device="cpu") for own in generators]
+        noise = torch.stack(drawn)
         return noise if like is None else noise.to(like.device, like.dtype)
 
     return draw

@@ -97,9 +97,11 @@ class NoiseSchedule(Config):
                 "schedule.first_beta, last_beta",
                 (self.first_beta, self.last_beta),
                 "0 < first_beta <= last_beta < 1",
+                "leave both out",
             )
         if not 0 <= self.large_variance <= 1:
-            raise InvalidOption("schedule.large_variance", self.large_variance, "a share between 0 and 1")
+            wanted = "a share between 0 and 1"
+            raise InvalidOption("schedule.large_variance", self.large_variance, wanted, "large_variance=0.0")
 
     # ---------------------------------------------------------------- tables
 
@@ -115,7 +117,7 @@ class NoiseSchedule(Config):
 
     @cached_property
     def alphas_cumprod_prev(self) -> np.ndarray:
-        """The same before each step."""
+        """Share abar of the variance of z_0 that is left before each step."""
         return np.append(1.0, self.alphas_cumprod[:-1])
 
     @cached_property
@@ -126,7 +128,7 @@ class NoiseSchedule(Config):
 
     @cached_property
     def posterior_log_variance(self) -> np.ndarray:
-        """Its logarithm; the variance of the last step, which is zero, is taken as 1e-20."""
+        """Logarithm of the variance of one ancestral step; that of the last, which is zero, is taken as 1e-20."""
         return np.log(np.maximum(self.posterior_variance, SMALLEST_VARIANCE))
 
     @cached_property
@@ -171,7 +173,9 @@ class NoiseSchedule(Config):
         Parameters
         ----------
         clean, noise : Tensor, (batch, ...)
+            Clean latent, and standard normal noise of its shape.
         t : LongTensor, (batch,)
+            Diffusion step of each sample.
         """
         kept = self.alphas_cumprod
         return self.at(np.sqrt(kept), t, clean) * clean + self.at(np.sqrt(1 - kept), t, clean) * noise
@@ -241,7 +245,7 @@ def warming_average(
     Returns
     -------
     callable
-        From average, weights and number of updates to the new average.
+        Function from average, weights and number of updates to the new average.
 
     Examples
     --------

@@ -25,22 +25,23 @@ OWN_NETWORK_STRENGTH = 5.0
 
 
 class TrainingStage(nn.Module):
-    """One part of a `PreDiff` to be trained, the others being held: what any training loop asks of a model.
+    """One part of a `PreDiff` as a module that any training loop can train, while the other parts stay as they are.
 
-    It has the part's parameters only, and shares them with the model.
+    It has the parameters of this part only, and shares them with the model.
 
     Parameters
     ----------
     model : PreDiff
+        The model that the part belongs to.
     network : Module
-        The part.
+        The part that is trained.
 
     Attributes
     ----------
     options : tuple of str
-        Options that the stage takes, by name.
+        Names of the options that the stage takes.
     training_options : dict
-        What training should do for this part, if nothing else is asked for.
+        Options of training that this part has by default.
     encoded_pairs : int or None
         Number of pairs to be encoded before the training, by :meth:`encode_pairs`, where it learns from latents.
 
@@ -80,8 +81,9 @@ class TrainingStage(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            Histories of some pairs of the training data.
         y : Tensor, (batch, horizon, height, width, channel)
-            Some pairs of the training data; missing values of `y` are NaN.
+            The frames that followed; missing values are NaN.
         """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -94,14 +96,16 @@ class TrainingStage(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
         y : Tensor, (batch, horizon, height, width, channel)
+            The frames that followed the histories.
         weight : Tensor, optional
             Broadcasts against `y`. Where it is zero `y` may be missing (NaN).
         """
         raise NotImplementedError
 
     def preview(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the part makes of one pair as it is now, to look at during training.
+        """What the part makes of one pair at this point of its training, to look at.
 
         Returns
         -------
@@ -111,7 +115,7 @@ class TrainingStage(nn.Module):
         raise NotImplementedError
 
     def encode_pairs(self, data: Any, weight: torch.Tensor) -> Dataset:
-        """Pairs of latents in place of pairs of frames; only where `encoded_pairs` asks for them."""
+        """Pairs of latents in place of pairs of frames, for a stage whose `encoded_pairs` is a number."""
         raise NotImplementedError
 
     def _apply(self, fn, recurse=True):
@@ -126,6 +130,7 @@ class AutoencoderStage(TrainingStage):
     Parameters
     ----------
     model : PreDiff
+        The model that the part belongs to.
     adversary : AdversarialAutoencoderConfig or mapping, optional
         Train it against an adversary with these options.
     """
@@ -139,7 +144,7 @@ class AutoencoderStage(TrainingStage):
         frames = torch.cat([x, filled(y, weight)], dim=1)
         if weight is not None:
             weight = torch.cat([torch.ones_like(x), weight.expand_as(y)], dim=1)
-        # Without gradients an adversary has no weight; what is monitored is the error alone.
+        # Without gradients an adversary has no weight, so that the error alone is monitored.
         network: Any = self.network if self.training else self.model.autoencoder
         return network.loss(frames, weight=weight)
 
@@ -155,6 +160,7 @@ class DenoiserStage(TrainingStage):
     Parameters
     ----------
     model : PreDiff
+        The model that the part belongs to.
     encoded_pairs : int, optional
         Train on the latents of this many pairs, encoded once by :meth:`encode_pairs`, which saves the autoencoder's
         share of every step.
@@ -192,7 +198,7 @@ class DenoiserStage(TrainingStage):
         Returns
         -------
         Dataset
-            Of latents of the history, and of mean, log variance and mean weight of the target's latents.
+            Pairs: latents of the history; and mean, log variance and mean weight of the target's latents.
         """
         model = self.model
         total = min(self.encoded_pairs or len(data), len(data))
@@ -223,14 +229,15 @@ class DenoiserStage(TrainingStage):
 
 
 class AlignmentStage(TrainingStage):
-    """Train a network that estimates what constraints are about from a noisy latent.
+    """Train a network that estimates from a noisy latent what constraints are about.
 
     Parameters
     ----------
     model : PreDiff
+        The model that the part belongs to.
     functional : callable
-        Of the clean frames; what the network learns to estimate. From (batch, time, height, width, channel) to
-        (batch, time, numbers), or (batch, numbers) of the complete sequence.
+        What the network learns to estimate: a function of the clean frames, from (batch, time, height, width, channel)
+        to (batch, time, numbers), or to (batch, numbers) of all frames together.
     name : str, optional
         Name of the functional: constraints of that name are applied through the network. Left out, the network is that
         of the configuration.
@@ -283,18 +290,20 @@ STAGES: dict[str, type[TrainingStage]] = {
     "denoiser": DenoiserStage,
     "alignment": AlignmentStage,
 }
-"""In the order of training."""
+"""The trainings by the part that they train, in their order."""
 
 
 def filled(y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-    """Zero where the weight is zero, so that nothing missing is encoded."""
+    """The frames with zero where the weight is zero, so that nothing missing is encoded."""
     return y if weight is None else torch.where(weight == 0, 0.0, y)
 
 
 def _opposed(autoencoder: Autoencoder, adversary: AdversarialAutoencoderConfig | Mapping[str, Any]) -> nn.Module:
     """The autoencoder with an adversary."""
     if not isinstance(adversary, Mapping | AdversarialAutoencoderConfig):
-        raise InvalidOption("adversary", adversary, "a mapping of its options, which may be empty, or None")
+        raise InvalidOption(
+            "adversary", adversary, "a mapping of its options, which may be empty, or None", "adversary={}"
+        )
     if isinstance(adversary, Mapping):
         options = {**adversary, "autoencoder": autoencoder.config}
         adversary = AdversarialAutoencoderConfig.from_dict(options)
@@ -309,7 +318,8 @@ def _alignment_config(
     values = functional(frames)
     if values.ndim not in (2, 3) or len(values) != 1 or (values.ndim == 3 and values.shape[1] != config.horizon):
         wanted = f"(batch, {config.horizon}, numbers) for frames (batch, {config.horizon}, ...), or (batch, numbers)"
-        raise InvalidOption("shape of the functional", tuple(values.shape), wanted)
+        remedy = "functional=lambda field: field.mean(dim=(2, 3, 4))[..., None]"
+        raise InvalidOption("shape of the functional", tuple(values.shape), wanted, remedy)
     denoiser = config.denoiser
     per_frame = values.ndim == 3
     heads = denoiser.block.heads

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from xforecast.models.blocks.attention import BlockConfig, GlobalVectorConfig, Quirks
-from xforecast.models.blocks.resample import StemConfig
+from xforecast.models.blocks import ORIGINAL, ORIGINAL_LATENT, BlockConfig, GlobalVectorConfig, StemConfig
 from xforecast.models.contract import check_choice
 from xforecast.models.earthformer import DecoderConfig, EarthformerConfig, EncoderConfig
-from xforecast.models.prediff.alignment import KnowledgeAlignmentConfig
-from xforecast.models.prediff.autoencoder import AutoencoderConfig
-from xforecast.models.prediff.denoiser import CuboidUNetConfig
-from xforecast.models.prediff.model import PreDiffConfig
+from xforecast.models.prediff import AutoencoderConfig, CuboidUNetConfig, KnowledgeAlignmentConfig, PreDiffConfig
 from xforecast.models.presets.baselines import (
     convlstm_enso,
     convlstm_sevir,
@@ -49,12 +45,6 @@ __all__ = [
     "unet_enso",
     "unet_sevir",
 ]
-
-ORIGINAL = Quirks(decoder_cuboids_from_history=True, sliced_relative_index=True, unordered_global_mask=True)
-"""How the published models were trained."""
-
-ORIGINAL_LATENT = Quirks(sliced_relative_index=True, unordered_global_mask=True, tiled_global_vectors=True)
-"""The same for the networks of PreDiff."""
 
 VARIANTS = ("paper", "released")
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from xforecast.models.baselines.convlstm import ConvLSTMConfig
-from xforecast.models.baselines.e3d_lstm import E3DLSTMConfig
-from xforecast.models.baselines.phydnet import PhyDNetConfig
-from xforecast.models.baselines.predrnn import PredRNNConfig
-from xforecast.models.baselines.rainformer import RainformerConfig
-from xforecast.models.baselines.unet import UNetConfig
+from xforecast.models.baselines import (
+    ConvLSTMConfig,
+    E3DLSTMConfig,
+    PhyDNetConfig,
+    PredRNNConfig,
+    RainformerConfig,
+    UNetConfig,
+)
 
 __all__ = [
     "convlstm_enso",

@@ -18,7 +18,7 @@ __all__ = ["Ensemble", "EnsembleConfig"]
 
 @dataclass(frozen=True)
 class EnsembleConfig(ConfigOfModel):
-    """What the networks of an :class:`Ensemble` are.
+    """Which networks an :class:`Ensemble` has.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ class Ensemble(nn.Module):
     Parameters
     ----------
     config : EnsembleConfig
+        Sizes and options of the model.
 
     Attributes
     ----------
@@ -103,24 +104,25 @@ class Ensemble(nn.Module):
         samples: torch.Tensor,
         generators: Sequence[torch.Generator],
     ) -> torch.Tensor:
-        """Forecasts of the networks that `samples` number, for the histories that `starts` number.
+        """Sample k of a start is the forecast of network k.
 
         Parameters and result are those of :meth:`xforecast.models.contract.ProbabilisticModel.sample`.
 
         Raises
         ------
         InvalidOption
-            For a sample that no network of the ensemble gives.
+            For the number of a sample that is larger than that of the last network.
         """
         if len(samples) and int(samples.max()) >= self.size:
             raise InvalidOption(
-                "samples", int(samples.max()) + 1, f"at most {self.size}, one for each network", "ask for fewer samples"
+                "samples", int(samples.max()) + 1, f"at most {self.size}, one for each network",
+                f"samples={self.size}",
             )  # fmt: skip
         order, forecasts = [], []
-        for number in samples.unique().tolist():
-            chosen = (samples == number).nonzero()[:, 0]
+        for sample in samples.unique().tolist():
+            chosen = (samples == sample).nonzero()[:, 0]
             needed, place = starts[chosen].unique(return_inverse=True)
-            forecasts.append(self.networks[number](x[needed.to(x.device)])[place.to(x.device)])
+            forecasts.append(self.networks[sample](x[needed.to(x.device)])[place.to(x.device)])
             order.append(chosen)
         return torch.cat(forecasts)[torch.cat(order).argsort().to(x.device)]
 

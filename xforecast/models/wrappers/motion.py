@@ -13,21 +13,22 @@ SCALES = (8, 4, 2, 1)
 """Sides of the squares that are averaged, from coarse to fine."""
 LEAST_SIZE = 8
 """Squares on a side that motion is still estimated from."""
-ROUNDS = {"whole": 5, "local": 3}
-"""Corrections of one motion for the whole field, and of one for each place, at every scale."""
+ROUNDS = {"steady": 5, "local": 3}
+"""Numbers of corrections at every scale: of one steady motion for all places, and of a local one for each place."""
 REACH = 24.0
 """Cells over which the motion is taken as one: the standard deviation of a normal weight."""
 WIDTHS = (4.0, 8.0, 16.0)
 """Cells over which what comes from beyond the edges is smoothed: standard deviations of normal weights, each twice the
 one before."""
 CAUTION = 0.3
-"""Weight of the motion of the whole field, in shares of the mean evidence of a place."""
+"""Weight of the motion that is common to all places, in shares of the mean evidence of a place."""
 
 
 def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
     """Steady motion that explains a sequence best, from its gradients (Lucas and Kanade 1981), from coarse to fine.
 
-    Where little is to be seen, it is near the motion of the whole. Values are expected to be of the order of one.
+    Where little is to be seen, it is near the motion that is common to all places. Values are expected to be of the
+    order of one.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
     [0, 2]
     """
     if frames.ndim != 4 or frames.shape[1] < 2:
-        raise InvalidOption("frames", tuple(frames.shape), "(batch, time, height, width) with two frames or more")
+        wanted = "(batch, time, height, width) with two frames or more"
+        raise InvalidOption("frames", tuple(frames.shape), wanted, "give a history of two steps or more")
     with torch.autocast(frames.device.type, enabled=False):
         return _from_coarse_to_fine(frames.float())
 
@@ -55,20 +57,20 @@ def estimate_motion(frames: torch.Tensor) -> torch.Tensor:
 def _from_coarse_to_fine(frames: torch.Tensor) -> torch.Tensor:
     size = tuple(frames.shape[2:])
     scales = [scale for scale in SCALES if min(size) // scale >= LEAST_SIZE] or [1]
-    motion, whole = frames.new_zeros(len(frames), 2, *size), frames.new_zeros(len(frames), 2, 1, 1)
+    motion, common = frames.new_zeros(len(frames), 2, *size), frames.new_zeros(len(frames), 2, 1, 1)
     for scale in scales:
         seen = nn.functional.avg_pool2d(frames, scale)
         fine = tuple(seen.shape[2:])
-        for _ in range(ROUNDS["whole"]):
-            steady = (whole / scale).expand(-1, -1, *fine)
+        for _ in range(ROUNDS["steady"]):
+            steady = (common / scale).expand(-1, -1, *fine)
             evidence, pull = (part.mean((2, 3), keepdim=True) for part in _evidence(seen, steady))
-            whole = whole + scale * _correction(evidence, pull)
+            common = common + scale * _correction(evidence, pull)
         found = nn.functional.interpolate(motion / scale, fine, mode="bilinear", align_corners=False)
         for _ in range(ROUNDS["local"]):
             evidence, pull = (_smoothed(part, REACH / scale) for part in _evidence(seen, found))
             weight = CAUTION * evidence[:, :2].mean((1, 2, 3), keepdim=True)
             evidence = evidence + weight * evidence.new_tensor([1.0, 1.0, 0.0])[:, None, None]
-            found = found + _correction(evidence, pull + weight * (found - whole / scale))
+            found = found + _correction(evidence, pull + weight * (found - common / scale))
         motion = scale * nn.functional.interpolate(found, size, mode="bilinear", align_corners=False)
     return motion
 
@@ -88,7 +90,7 @@ def _evidence(frames: torch.Tensor, motion: torch.Tensor) -> tuple[torch.Tensor,
 
 
 def _correction(evidence: torch.Tensor, pull: torch.Tensor) -> torch.Tensor:
-    """The step of least squares, at most a cell along each axis: gradients tell no more."""
+    """The step of least squares, at most a cell along each axis: gradients say nothing about larger steps."""
     yy, xx, yx = evidence.unbind(1)
     least = torch.finfo(evidence.dtype)
     yy, xx = yy + least.eps, xx + least.eps
@@ -101,7 +103,7 @@ def _slope(values: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def _smoothed(values: torch.Tensor, reach: float) -> torch.Tensor:
-    """Means with normal weights along both axes; at the edges of what is there."""
+    """Means with normal weights along both axes; at the edges, means of the cells that there are."""
     height, width = values.shape[2:]
     rows, columns = (_weights(size, reach, values) for size in (height, width))
     return torch.einsum("ij,bcjk,lk->bcil", rows, values, columns)
@@ -117,18 +119,19 @@ def _weights(size: int, reach: float, like: torch.Tensor) -> torch.Tensor:
 
 
 def displacements(motion: torch.Tensor, steps: int) -> torch.Tensor:
-    """Where what is at each cell now is after 1, 2, ... steps, or was before as many where `steps` is negative.
+    """Displacement of what is at each cell now, after 1, 2, ... steps, or before as many where `steps` is negative.
 
     Parameters
     ----------
     motion : Tensor, (batch, 2, height, width)
-        From `estimate_motion`.
+        What `estimate_motion` gave.
     steps : int
+        Number of steps, ahead or, if negative, back.
 
     Returns
     -------
     Tensor, (batch, abs(steps), 2, height, width)
-        Cells along y and x, from the cell itself, along the path.
+        Cells along y and x from the cell itself, for each step of the path.
 
     Examples
     --------
@@ -152,16 +155,18 @@ def _sampled(motion: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
 def warp(
     field: torch.Tensor, displacement: torch.Tensor, *, mode: str = "bicubic", beyond: str = "reflection"
 ) -> torch.Tensor:
-    """Values from displaced places, differentiable; none beyond the range of the field's own.
+    """Values of a field at displaced places; differentiable, and within the range of the field's own values.
 
     Parameters
     ----------
     field : Tensor, (batch, time, height, width, channel)
+        What is moved.
     displacement : Tensor, (batch, time, 2, height, width)
         Cells along y and x: the result at a cell is the field's value that far from it.
     mode : {"bicubic", "bilinear"}
+        How values between cells are found.
     beyond : {"reflection", "border"}
-        What is beyond the edges.
+        What is taken for values beyond the edges: the field mirrored, or the values at the edges.
 
     Returns
     -------
@@ -194,13 +199,14 @@ def inside(displacement: torch.Tensor) -> torch.Tensor:
 def softened(moved: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
     """A field that `warp` has moved, smoothed where it comes from beyond the edges, the more so the farther.
 
-    What comes from there is not known, and mirrored detail must not look as if it were.
+    What comes from there is not known; mirrored detail would look as if it were.
 
     Parameters
     ----------
     moved : Tensor, (batch, time, height, width, channel)
+        What `warp` gave.
     displacement : Tensor, (batch, time, 2, height, width)
-        As it was moved.
+        The displacement by which it was moved.
 
     Examples
     --------

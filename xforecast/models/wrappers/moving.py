@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.tiling import tiled
+from xforecast.models.blocks import tiled
 from xforecast.models.catalogue import MODELS, build, register
 from xforecast.models.constraints import as_constraint
 from xforecast.models.contract import abilities_of, check_choice, draws_samples
@@ -26,7 +26,7 @@ STARTS = ("none", "last", "fading", "detail")
 KNOWN = 0.999
 """Share of known values from which a value between them is known."""
 DETAIL_PAIRS = 64
-"""Pairs from which it is learnt how long detail lasts."""
+"""Number of pairs from which it is learnt how long detail lasts."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class MovingConfig(ConfigOfModel):
     model : str
         A name in :data:`xforecast.models.MODELS`.
     config : Config
-        Of that model; it says history, horizon and grid.
+        Configuration of that model; it has history, horizon and grid.
     start : {"none", "last", "fading", "detail"}
-        What the model gives is the forecast, or is added to the last frame, whose motion goes on: then a model that
-        gives nothing is an extrapolation. Or to the last frame smoothed more and more with lead, as small rain does not
-        last (Germann and Zawadzki 2002); how much is learnt. Or, of a `PreDiff`, to the detail of the last frame that
-        its autoencoder cannot hold, as far as that lasts.
+        What the output of the model is added to. "none": nothing, the output is the forecast. "last": the last frame,
+        whose motion goes on, so that an output of zero is an extrapolation. "fading": the last frame, smoothed more and
+        more with lead, as small rain does not last (Germann and Zawadzki 2002); how much is learnt. "detail", for a
+        `PreDiff`: the detail of the last frame that its autoencoder cannot hold, as far as that lasts.
     emphasis : float
         In the loss, squared errors weigh exp(emphasis * target), so that a model that gives one answer is not too
         weak where it rains hard; compare the balanced loss of Shi et al. (2017).
@@ -66,7 +66,7 @@ class MovingConfig(ConfigOfModel):
         check_choice("start", self.start, STARTS)
         kind, config = MODELS[self.model]
         able = abilities_of(kind)
-        # A model that works on the quantity itself moves the rain by its own means.
+        # A model that works on the quantity itself moves the rain on its own.
         if able.closed_form or able.units is not None or issubclass(config, ConfigOfModel):
             wanted = "a model that learns by gradient, or persistence"
             raise InvalidOption("model", self.model, wanted, 'model="Earthformer"')
@@ -118,18 +118,18 @@ class MovingConfig(ConfigOfModel):
 
 
 class Moving(nn.Module):
-    """Another model of what rain does, where its motion is known: growth and decay, not advection.
+    """A model in coordinates that move with the rain, in which it learns growth and decay, and not advection.
 
     The motion of the first channel is estimated by least squares (`xforecast.models.wrappers.motion`) and taken to be
-    steady.
-    The model gets the history in coordinates that move with it, in which it forecasts; the forecast is moved to where
-    the rain will be. Extrapolations of radar rain work so (Germann and Zawadzki 2002), and networks that learn in
-    these coordinates need not learn advection (Ritvanen et al. 2023). Constraints go through the decoder: a network
+    steady. The model gets the history in coordinates that move with it, and forecasts there; the forecast is then moved
+    to where the rain will be. Extrapolations of radar rain work so (Germann and Zawadzki 2002), and networks that learn
+    in these coordinates need not learn advection (Ritvanen et al. 2023). Constraints go through the decoder: a network
     for them would have to know where the rain will be.
 
     Parameters
     ----------
     config : MovingConfig
+        Sizes and options of the model.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class Moving(nn.Module):
             able,
             any_grid=True,
             bound_to_places=False,
-            # Networks for constraints are of the field at rest.
+            # Networks for constraints know fields at rest only.
             parts=tuple(part for part in able.parts if part not in able.optional_parts),
             optional_parts=(),
             shares_context=draws_samples(self.network),
@@ -170,7 +170,7 @@ class Moving(nn.Module):
 
     @property
     def config(self) -> MovingConfig:
-        """Its configuration, with what the model's own has learnt from data."""
+        """The configuration, in which that of the model has what was learnt from data, such as a scale of latents."""
         if self._config.config is not self.network.config:
             self._config = replace(self._config, config=self.network.config)
         return self._config
@@ -194,12 +194,12 @@ class Moving(nn.Module):
         return estimate_motion(x[..., 0].float())
 
     def gathered(self, x: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
-        """Histories in moving coordinates, which are those of the last frame."""
+        """Histories in moving coordinates, in which every place is where it is in the last frame."""
         back = displacements(motion, 1 - x.shape[1]).flip(1)
         return torch.cat([warp(x[:, :-1], back), x[:, -1:]], dim=1)
 
     def targets(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
-        """What comes after, in moving coordinates; NaN where it has moved to what is not known."""
+        """Targets in moving coordinates; NaN where they would come from places that are not known."""
         ahead = displacements(motion, y.shape[1])
         finite = y.isfinite()
         filled = torch.where(finite, y, 0.0)
@@ -209,9 +209,9 @@ class Moving(nn.Module):
         return torch.where(known & inside(ahead)[..., None], moved, torch.nan)
 
     def scattered(self, y: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
-        """Forecasts in moving coordinates, where the rain will be; the inverse of `targets`. Differentiable.
+        """Forecasts, moved from moving coordinates to where the rain will be; differentiable inverse of `targets`.
 
-        What comes from beyond the map is mirrored, and smoothed the more the farther it comes from.
+        What comes from beyond the map is the field mirrored at the edge, smoothed the more the farther it comes.
         """
         back = displacements(motion, -y.shape[1])
         return softened(warp(y, back), back)
@@ -233,7 +233,7 @@ class Moving(nn.Module):
         return self._kept(x, self.scattered(self._forecast(self.gathered(x, motion)), motion))
 
     def _kept(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Forecasts; where the history is one value throughout, as without any rain, nothing is known to come of it."""
+        """Forecasts, replaced by the history's value where that is the same everywhere, as it is without rain."""
         values = x[..., : y.shape[-1]].flatten(1, 3)
         one = (values == values[:, :1]).flatten(1).all(dim=1)
         return torch.where(one[:, None, None, None, None], values[:, :1, None, None], y)
@@ -266,15 +266,16 @@ class Moving(nn.Module):
         Parameters
         ----------
         pairs : Dataset
-            Of (x, y) in moving coordinates; missing values of y are NaN.
+            Pairs (x, y) in moving coordinates; missing values of y are NaN.
 
         Raises
         ------
         InvalidOption
-            It does not start from detail.
+            The configuration has another start than "detail".
         """
         if self.detail is None:
-            raise InvalidOption("start", self.config.start, "'detail'")
+            remedy = 'MovingConfig("PreDiff", config, start="detail")'
+            raise InvalidOption("start", self.config.start, "'detail'", remedy)
         common, power = torch.zeros_like(self.detail), torch.zeros_like(self.detail)
         count = min(DETAIL_PAIRS, len(pairs))
         for number in range(count):
@@ -292,7 +293,9 @@ class Moving(nn.Module):
         Parameters
         ----------
         x : Tensor, (batch, history, height, width, channel)
+            The histories.
         y : Tensor, (batch, horizon, height, width, channel)
+            The frames that followed the histories.
         weight : Tensor, optional
             Broadcasts against `y`. Where it is zero `y` may be missing (NaN).
         """
@@ -304,9 +307,21 @@ class Moving(nn.Module):
             weights = weights * warp(
                 weight.to(y.dtype).expand_as(y), displacements(motion, y.shape[1]), mode="bilinear"
             )
-        # Detail is no part of what is learnt.
+        # The detail is added after training, by learn_detail.
         start = 0.0 if self.detail is not None else self._start(moving, y.shape[-1])
         return self.network.loss(moving, y - start, weights)
+
+    def stage(self, part: str, **options: Any) -> nn.Module:
+        """A part of the model as a module to be trained, on pairs that :meth:`moved` gives.
+
+        Parameters
+        ----------
+        part : str
+            A name among the parts in `abilities`.
+        **options
+            Options of that part, as the model's own method has them.
+        """
+        return self.network.stage(part, **options)
 
     # ---------------------------------------------------------------- samples
 
@@ -316,7 +331,7 @@ class Moving(nn.Module):
         Returns
         -------
         tuple of Tensor
-            The motion, the histories in moving coordinates, and what the model makes of these, if it makes something.
+            The motion, the histories in moving coordinates, and the context that the model makes of these, if any.
         """
         motion = self.motion(x)
         moving = self.gathered(x, motion)
@@ -335,7 +350,7 @@ class Moving(nn.Module):
         context: tuple[torch.Tensor, ...] | None = None,
         **options: Any,
     ) -> Any:
-        """Samples of the model, moved; a constraint is one of the moved field.
+        """Samples of the model, moved to where the rain will be; a constraint is about the moved field.
 
         Parameters and result are those of the model's own method; `context` is what :meth:`encode_context` gave.
         """

@@ -15,8 +15,8 @@ from xforecast.models.blocks.tiling import Tiles
 from xforecast.models.contract import load_strictly
 from xforecast.models.prediff.adversary import PatchDiscriminator, adaptive_weight
 from xforecast.models.prediff.autoencoder import Posterior
-from xforecast.models.prediff.denoiser import ResidualBlock, TimeEmbedding, sinusoid
 from xforecast.models.prediff.guidance import NetworkGuidance
+from xforecast.models.prediff.latent import ResidualBlock, TimeEmbedding, sinusoid
 from xforecast.models.prediff.samplers import ddim, dpm_solver, spaced_steps
 from xforecast.models.prediff.schedule import DiffusionLoss, warming_average
 

@@ -91,7 +91,7 @@ def test_samples_spread_around_the_expectation():
     assert torch.allclose(again[0], samples[7], atol=1e-6)
 
 
-def test_seasons_are_told_apart():
+def test_seasons_are_reported_apart():
     months = torch.arange(12 * 4000)
     growth = 0.5 + 0.4 * torch.cos(2 * torch.pi * months / 12)
     generator, z, values = torch.Generator().manual_seed(0), torch.zeros(()), []

@@ -107,7 +107,7 @@ def test_any_width_can_be_normalised_in_groups(channels):
         ({"norm_groups": 0}, "norm_groups"),
     ],
 )
-def test_stems_that_cannot_work_are_told(options, message):
+def test_stems_that_cannot_work_are_reported(options, message):
     with pytest.raises(InvalidOption, match=message):
         StemConfig(**options)
 

@@ -1,4 +1,4 @@
-"""Laws of cuboid attention."""
+"""Laws of cuboid attention: self-attention, cross-attention, global vectors."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from xforecast.errors import InvalidOption
-from xforecast.models.blocks.attention import (
+from xforecast.models.blocks import (
     BlockConfig,
     CrossAttentionBlock,
     CuboidCrossAttention,
@@ -302,12 +302,12 @@ def test_one_feed_forward_layer_for_a_block_or_one_for_each_attention():
         (GlobalVectorConfig, {"count": -1}, "count"),
     ],
 )
-def test_options_that_cannot_work_are_told(kind, options, message):
+def test_options_that_cannot_work_are_reported(kind, options, message):
     with pytest.raises(InvalidOption, match=message):
         kind(**options)
 
 
-def test_missing_global_vectors_are_told():
+def test_missing_global_vectors_are_reported():
     x = torch.zeros(1, 1, 1, 2, C)
     layer = CuboidSelfAttention(C, (1, 1, 2), Cuboid((1, 1, 2)), PLAIN, GlobalVectorConfig(2))
     with pytest.raises(InvalidOption, match="global vectors"):

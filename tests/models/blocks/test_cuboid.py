@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xforecast.models.blocks.attention import BlockConfig, CuboidCrossAttention
+from xforecast.models.blocks import BlockConfig, CuboidCrossAttention
 from xforecast.models.blocks.cuboid import Partition, ScoreBias, allowed_pairs, relative_position_index
 from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
 from xforecast.models.blocks.resample import merged_grid

@@ -1,15 +1,12 @@
-"""Knowledge control: constraints, both ways of guidance, and what they do to distributions that are known."""
+"""Knowledge control: both ways of guidance, and what they do to distributions that are known."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
-import xarray as xr
 
-from xforecast.errors import InvalidOption
-from xforecast.models import ConserveLast, Constraint, MeanIntensity, NoiseSchedule, RegionTotal, UpperBound
-from xforecast.models.constraints import as_constraint, check_constraint, violation
+from xforecast.models import ConserveLast, MeanIntensity, NoiseSchedule, RegionTotal, UpperBound
+from xforecast.models.constraints import as_constraint, violation
 from xforecast.models.prediff.guidance import DecoderGuidance, NetworkGuidance
 from xforecast.models.prediff.samplers import SAMPLERS, sample
 
@@ -20,76 +17,6 @@ SHAPE = (2, 3, 3, 1)  # time, height, width, channel
 def noise_like(z, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return lambda: torch.randn(z.shape, generator=generator)
-
-
-# ------------------------------------------------------------------ constraints
-
-
-def test_what_obeys_has_no_residual():
-    field = torch.full((2, *SHAPE), 3.0)
-    history = torch.full((2, 4, 3, 3, 1), 3.0)
-    obeyed = [
-        MeanIntensity(3.0),
-        MeanIntensity(torch.tensor([3.0, 3.0]), per_frame=True),
-        RegionTotal(torch.ones(3, 3), 54.0),
-        RegionTotal(torch.ones(3, 3), 27.0, per_frame=True),
-        UpperBound(3.0),
-        ConserveLast().prepare(history),
-        ConserveLast(lambda field: field.square().sum(dim=(2, 3))).prepare(history),
-    ]
-    for constraint in obeyed:
-        assert isinstance(constraint, Constraint)
-        assert violation(constraint.residual(field)).tolist() == [0.0, 0.0], constraint
-        assert (violation(constraint.residual(field + 1)) > 0).all(), constraint
-
-
-def test_constraints_are_in_the_callers_units():
-    field = torch.zeros(1, *SHAPE)
-
-    def kelvin(field):
-        return field + 273.15
-
-    assert MeanIntensity(273.15, to_physical=kelvin).residual(field).item() == 0
-    assert UpperBound(300.0, to_physical=kelvin).residual(field).max().item() == 0
-    assert RegionTotal(torch.eye(3) / 3, 2 * 273.15, to_physical=kelvin).residual(field).item() == pytest.approx(
-        0, abs=1e-3
-    )
-
-
-def test_masks_and_limits_may_be_arrays():
-    field, mask = torch.ones(1, *SHAPE), np.eye(3, dtype=bool)
-    mask.flags.writeable = False
-    assert RegionTotal(mask, 6).residual(field).tolist() == [[0.0]]
-    assert RegionTotal(xr.DataArray(mask), np.float32(6)).residual(field).tolist() == [[0.0]]
-    assert UpperBound(np.ones((3, 3, 1))).residual(field).max() == 0
-
-
-def test_targets_of_each_sample_and_frame():
-    field = torch.stack([torch.full(SHAPE, 1.0), torch.full(SHAPE, 2.0)])
-    assert MeanIntensity(torch.tensor([1.0, 0.0])).residual(field).tolist() == [[0.0], [2.0]]
-    assert MeanIntensity(torch.tensor([[1.0], [0.0]])).residual(field).tolist() == [[0.0], [2.0]]
-    assert MeanIntensity(torch.tensor([1.0, 0.0]), per_frame=True).residual(field).tolist() == [
-        [0.0, 1.0],
-        [1.0, 2.0],
-    ]
-    with pytest.raises(InvalidOption, match="target"):
-        MeanIntensity(torch.zeros(3)).residual(field)
-
-
-def test_targets_from_the_history():
-    history = torch.stack([torch.full((4, 3, 3, 1), 1.0), torch.full((4, 3, 3, 1), 5.0)])
-    constraint = MeanIntensity(lambda history: 2 * history.mean(dim=(1, 2, 3, 4)), to_physical=lambda x: 10 * x)
-    assert constraint.prepare(history).target.tolist() == [[20.0], [100.0]]
-    assert constraint.prepare(history).residual(history).tolist() == [[-10.0], [-50.0]]
-    with pytest.raises(InvalidOption, match="ConserveLast"):
-        ConserveLast().residual(history)
-
-
-def test_what_is_no_constraint_is_refused():
-    with pytest.raises(InvalidOption, match="constraint"):
-        as_constraint(3.0)
-    with pytest.raises(InvalidOption, match="mask"):
-        RegionTotal(torch.ones(4, 3), 1.0).residual(torch.zeros(1, *SHAPE))
 
 
 # ------------------------------------------------------------------ a normal distribution whose conditionals are known
@@ -192,32 +119,6 @@ def test_what_obeys_already_is_left_alone(normal):
     z = start(5)
     guided = DecoderGuidance(denoise, SCHEDULE, UpperBound(100.0).residual)
     torch.testing.assert_close(guided(z, 0), denoise(z, 0))
-
-
-@pytest.mark.parametrize(
-    ("constraint", "words"),
-    [
-        (lambda forecast: 3.0, "of type float"),
-        (lambda forecast: forecast.mean() - 1, r"shape \(\).*one for each sample"),
-        (lambda forecast: (forecast > 1).float().mean(dim=(1, 2, 3, 4)), "without gradient"),
-        (lambda forecast: forecast.detach().numpy().mean(axis=(1, 2, 3, 4)), "of type ndarray"),
-        (lambda forecast: forecast.numpy(), "RuntimeError.*torch operations"),
-        (lambda forecast: forecast @ torch.ones(7, 7), "torch operations"),
-        (MeanIntensity, "an object with a method"),
-    ],
-)
-def test_constraints_that_cannot_work_are_told_before_anything_is_sampled(constraint, words):
-    history = torch.zeros(2, 3, 4, 4, 1)
-    check_constraint(MeanIntensity(1.0), history, (2, 4, 4, 1))
-    check_constraint(ConserveLast(), history, (2, 4, 4, 1))
-    with pytest.raises(InvalidOption, match=words):
-        check_constraint(constraint, history, (2, 4, 4, 1))
-
-
-@pytest.mark.parametrize("target", [float("nan"), "1.5", None, [1.0, float("inf")], object()])
-def test_targets_are_finite_numbers(target):
-    with pytest.raises(InvalidOption, match="target"):
-        MeanIntensity(target)
 
 
 def test_with_a_cap_a_mean_of_exponentials_is_raised_everywhere():

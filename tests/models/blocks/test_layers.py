@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xforecast.models import layers
+from xforecast.models.blocks import layers
 from xforecast.models.blocks.cuboid import ScoreBias
 from xforecast.models.blocks.layers import ACTIVATIONS, FeedForward, PositionEmbedding, RMSNorm, attend, recompute
 from xforecast.models.compat.words import ACTIVATION_WORDS

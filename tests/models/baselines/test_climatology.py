@@ -79,7 +79,7 @@ def test_what_was_fitted_is_kept():
     assert torch.equal(other(x), model(x))
 
 
-def test_series_that_cannot_be_used_are_told():
+def test_series_that_cannot_be_used_are_reported():
     with pytest.raises(InvalidOption, match="more than the horizon of 4"):
         damped().fit_series(torch.randn(4, 1, 2, 1))
     with pytest.raises(InvalidOption, match="shape of series"):

@@ -89,10 +89,10 @@ def model() -> PreDiff:
     return made
 
 
-def drawn(model: PreDiff, x: torch.Tensor, *members: int, **options) -> torch.Tensor:
-    generators = [torch.Generator().manual_seed(member) for member in members]
-    rows = torch.zeros(len(members), dtype=torch.long)
-    return model.sample(x, rows, torch.tensor(members), generators, **{"steps": 4, **options})
+def drawn(model: PreDiff, x: torch.Tensor, *samples: int, **options) -> torch.Tensor:
+    generators = [torch.Generator().manual_seed(sample) for sample in samples]
+    starts = torch.zeros(len(samples), dtype=torch.long)
+    return model.sample(x, starts, torch.tensor(samples), generators, **{"steps": 4, **options})
 
 
 @pytest.mark.parametrize("sampler", ["dpm++", "dpm++sde", "ddim", "ddpm"])

@@ -11,7 +11,8 @@ from torch import nn
 
 from xforecast.errors import CheckpointError, InvalidOption
 from xforecast.models import Earthformer, compat, count_parameters
-from xforecast.models.blocks.attention import (
+from xforecast.models.blocks import (
+    ORIGINAL,
     BlockConfig,
     CrossAttentionBlock,
     CuboidCrossAttention,
@@ -22,7 +23,6 @@ from xforecast.models.blocks.attention import (
 from xforecast.models.blocks.layers import FeedForward, PositionEmbedding, RMSNorm
 from xforecast.models.blocks.patterns import CrossCuboid, Cuboid
 from xforecast.models.blocks.resample import Head, PatchMerging, Stem, StemConfig, Upsample
-from xforecast.models.presets import ORIGINAL
 
 WORDS = {"l": "local", "d": "dilated"}
 
@@ -296,7 +296,7 @@ def small():
     return kwargs, state
 
 
-def test_every_wrong_weight_is_told_at_once_in_the_official_names():
+def test_every_wrong_weight_is_reported_at_once_in_the_official_names():
     kwargs, state = small()
     state["z_proj.bias"] = state["z_proj.bias"][:3]
     state["encoder.blocks.9.weight"] = state.pop("dec_final_proj.weight")
@@ -334,12 +334,12 @@ def test_index_buffers_unused_positions_and_the_prefix_of_training_are_no_proble
         ({"dec_depth": [1, 1]}, "decoder.depths"),
     ],
 )
-def test_arguments_that_cannot_work_are_told(changes, message):
+def test_arguments_that_cannot_work_are_reported(changes, message):
     with pytest.raises(InvalidOption, match=message):
         compat.translate_config("earthformer", small()[0] | changes)
 
 
-def test_an_unknown_kind_is_told():
+def test_an_unknown_kind_is_reported():
     with pytest.raises(InvalidOption, match="earthformer"):
         compat.from_official("earthforme", {}, {})
 

@@ -22,7 +22,7 @@ from xforecast.models.baselines.predrnn import PredRNN, PredRNNConfig, Spatiotem
 from xforecast.models.baselines.rainformer import FeatureBalance, _Expand, _Merge
 from xforecast.models.baselines.unet import UNet, UNetConfig
 
-DATA = Path(__file__).parents[1] / "data" / "baselines"
+DATA = Path(__file__).parents[2] / "data" / "baselines"
 
 
 class Fixture:

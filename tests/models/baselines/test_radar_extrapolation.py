@@ -32,9 +32,9 @@ def moving():
     return torch.from_numpy(np.stack(frames)[None, ..., None].astype(np.float32))
 
 
-def draw(model, x, members, seed=0):
-    generators = [torch.Generator().manual_seed(seed + member) for member in members]
-    return model.sample(x, torch.zeros(len(members), dtype=torch.long), torch.tensor(members), generators)
+def draw(model, x, samples, seed=0):
+    generators = [torch.Generator().manual_seed(seed + sample) for sample in samples]
+    return model.sample(x, torch.zeros(len(samples), dtype=torch.long), torch.tensor(samples), generators)
 
 
 def test_uniform_motion_is_continued(moving):

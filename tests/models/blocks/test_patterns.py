@@ -44,7 +44,7 @@ def test_dilated_axes_are_not_shifted():
     assert Cuboid((2, 2, 2), ("dilated", "local", "local"), (1, 1, 1)).fitted((8, 8, 8)).shift == (0, 1, 1)
 
 
-def test_an_unknown_pattern_is_told_with_the_nearest_name():
+def test_an_unknown_pattern_is_reported_with_the_nearest_name():
     with pytest.raises(InvalidOption, match="did you mean 'axial'"):
         self_cuboids("axiall", (4, 4, 4))
     with pytest.raises(InvalidOption, match="cross_1x1"):
@@ -55,7 +55,7 @@ def test_an_unknown_pattern_is_told_with_the_nearest_name():
     "arguments",
     [((2, 2),), ((2, 2, 0),), ((2, 2, 2), ("local", "near", "local")), ((2, 2, 2), ("local",) * 3, (-1, 0, 0))],
 )
-def test_cuboids_that_cannot_work_are_told(arguments):
+def test_cuboids_that_cannot_work_are_reported(arguments):
     with pytest.raises(InvalidOption, match="cuboid"):
         Cuboid(*arguments)
 

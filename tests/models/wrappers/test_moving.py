@@ -1,5 +1,7 @@
 """Motion and models that move with it: known motions are found, coordinates go there and back, nothing else changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -181,17 +183,17 @@ def test_emphasis_counts_large_values_more():
 
 def test_samples_are_moved_and_constraints_hold_where_the_rain_will_be():
     moving, x = prediff(), drifting((0.5, 1.0), 3, 16).expand(2, -1, -1, -1, -1)
-    rows, members = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
+    starts, samples = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
 
     def sources():
         return [torch.Generator().manual_seed(number) for number in range(3)]
 
-    plain = moving.sample(x, rows, members, sources(), steps=3)
-    moving_frame = moving.network.sample(moving.gathered(x, moving.motion(x)), rows, members, sources(), steps=3)
-    torch.testing.assert_close(plain, moving.scattered(moving_frame, moving.motion(x)[rows]))
+    plain = moving.sample(x, starts, samples, sources(), steps=3)
+    moving_frame = moving.network.sample(moving.gathered(x, moving.motion(x)), starts, samples, sources(), steps=3)
+    torch.testing.assert_close(plain, moving.scattered(moving_frame, moving.motion(x)[starts]))
     context = moving.encode_context(x)
-    torch.testing.assert_close(moving.sample(x, rows, members, sources(), steps=3, context=context), plain)
-    drawn, report = moving.sample(x, rows, members, sources(), steps=3, constraint=MeanIntensity(0.3), report=True)
+    torch.testing.assert_close(moving.sample(x, starts, samples, sources(), steps=3, context=context), plain)
+    drawn, report = moving.sample(x, starts, samples, sources(), steps=3, constraint=MeanIntensity(0.3), report=True)
     torch.testing.assert_close(report.residual, (drawn.mean((1, 2, 3, 4)) - 0.3).abs())
     torch.testing.assert_close(report.unguided, (plain.mean((1, 2, 3, 4)) - 0.3).abs())
 
@@ -298,7 +300,7 @@ def test_it_is_saved_and_loaded(tmp_path):
     assert Forecaster(persistence(2), spec).deterministic
 
 
-def test_options_that_cannot_be_are_told():
+def test_options_that_cannot_be_are_reported():
     with pytest.raises(InvalidOption, match="one of none, last, fading, detail"):
         MovingConfig("Persistence", PersistenceConfig(horizon=2), start="first")
     with pytest.raises(InvalidOption, match="one of none, last, fading for Persistence"):
@@ -323,3 +325,78 @@ def test_options_that_cannot_be_are_told():
     config = MovingConfig("Persistence", PersistenceConfig(horizon=2), start="last")
     assert MovingConfig.from_dict(config.to_dict()) == config
     assert build("Moving", config.to_dict()).config == config
+
+
+# ------------------------------------------------------------------ motion is estimated once
+
+
+@pytest.fixture
+def estimated(monkeypatch):
+    """Histories of which the motion was estimated, in their order."""
+    seen = []
+
+    def counted(frames):
+        seen.extend(frames.clone())
+        return estimate_motion(frames)
+
+    monkeypatch.setattr("xforecast.models.wrappers.moving.estimate_motion", counted)
+    return seen
+
+
+def rain(starts: int) -> np.ndarray:
+    """Different histories, (start, time, height, width, channel)."""
+    return torch.cat([drifting((0.2 * k, 1 - 0.3 * k), 3, 16) for k in range(starts)]).numpy()
+
+
+@pytest.mark.parametrize("start", ["none", "detail"])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_motion_is_estimated_once_for_each_start(start, batch_size, estimated):
+    spec = DataSpec([Variable("rain", "mm h-1")], Grid("pixel", (16, 16)), "5 minutes", history=3, horizon=2)
+    x = rain(3)
+    Forecaster(prediff(start), spec).predict(x, 3, steps=2, batch_size=batch_size)
+    assert len(estimated) == 3
+    torch.testing.assert_close(torch.stack(estimated), torch.from_numpy(x[..., 0]))
+
+
+@pytest.mark.parametrize("start", ["none", "detail"])
+def test_samples_are_those_that_each_batch_would_estimate_the_motion_of(start):
+    moving, x = prediff(start), torch.from_numpy(rain(2))
+    starts, samples = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+
+    def drawn(**options):
+        sources = [torch.Generator().manual_seed(number) for number in range(4)]
+        return moving.sample(x, starts, samples, sources, steps=2, **options)
+
+    assert torch.equal(drawn(context=moving.encode_context(x)), drawn(context=None))
+
+
+def test_a_forecast_in_batches_has_the_same_samples_as_one_without_shared_motion():
+    spec = DataSpec([Variable("rain", "mm h-1")], Grid("pixel", (16, 16)), "5 minutes", history=3, horizon=2)
+    shared, alone = Forecaster(prediff(), spec), Forecaster(prediff(), spec)
+    alone.model.abilities = replace(alone.model.abilities, shares_context=False)
+    x = rain(3)
+    wanted = alone.predict(x, 2, steps=2, batch_size=100)
+    np.testing.assert_array_equal(shared.predict(x, 2, steps=2, batch_size=100), wanted)
+    np.testing.assert_allclose(shared.predict(x, 2, steps=2, batch_size=3), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_configuration_is_one_object_until_something_is_learnt():
+    moving = prediff()
+    first = moving.config
+    assert moving.config is first
+    moving(drifting((0.5, 0.5), 3, 16))
+    assert moving.config is first
+    moving.network.set_latent_scale(2.0)
+    second = moving.config
+    assert second.config.latent_scale == 2.0
+    assert moving.config is second
+    assert replace(second, config=first.config) == first
+
+
+def test_parts_are_trained_as_those_of_the_model():
+    moving = prediff()
+    assert moving.abilities.parts == ("autoencoder", "denoiser")
+    stage = moving.stage("denoiser")
+    assert stage.model is moving.network
+    x, y, _ = moving.moved(drifting((0.5, 0.5), 3, 16), drifting((0.5, 0.5), 5, 16)[:, 3:])
+    assert stage.loss(x, torch.where(y.isnan(), 0.0, y), y.isfinite().float()).isfinite()
