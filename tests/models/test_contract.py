@@ -1,4 +1,7 @@
-"""What all models have in common: the contract, the loss, strict loading."""
+"""What all models have in common: the contract, the loss, strict loading.
+
+Also guards `config.py`, `protocol.py`.
+"""
 
 import pytest
 import torch

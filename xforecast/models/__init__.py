@@ -8,7 +8,7 @@ configurations, :mod:`~xforecast.models.compat` reads the originals' weights, an
 
 from __future__ import annotations
 
-from xforecast.models import catalogue, compat, contract, cost, presets
+from xforecast.models import catalogue, compat, constraints, contract, cost, presets
 from xforecast.models.baselines import (
     E3DLSTM,
     STEPS,
@@ -85,8 +85,9 @@ from xforecast.models.prediff import (
 )
 from xforecast.models.wrappers import Ensemble, EnsembleConfig, Moving, MovingConfig
 
-protocol = contract  # its former name
-Climatology, ClimatologyConfig = ClimatologyForecast, ClimatologyForecastConfig  # their former names
+protocol = contract
+Climatology, ClimatologyConfig = ClimatologyForecast, ClimatologyForecastConfig
+_EARLIER_NAMES = {"Climatology", "ClimatologyConfig", "protocol"}
 
 __all__ = [
     "E3DLSTM",
@@ -161,6 +162,7 @@ __all__ = [
     "config_class",
     "config_of",
     "configure",
+    "constraints",
     "contract",
     "cost",
     "count_parameters",
@@ -180,4 +182,4 @@ __all__ = [
 
 def __dir__() -> list[str]:
     """Offer the public names only to those who look for one."""
-    return sorted(__all__)
+    return sorted({*__all__} - _EARLIER_NAMES)

@@ -18,7 +18,7 @@ from xforecast.models.contract import abilities_of, config_of, draws_samples, ha
 if TYPE_CHECKING:
     from xforecast.spec import DataSpec
 
-__all__ = ["ModelReport", "check_model", "check_shapes"]
+__all__ = ["ModelReport", "check_model"]
 
 BATCH = 3
 SHAPE = "forecasts of the right shape"
@@ -91,25 +91,6 @@ def _failure(title: str, error: Exception) -> tuple[str, str]:
     if not isinstance(error, XForecastError):
         text, remedy = f"{type(error).__name__}: {error}", ""
     return f"{title}: {text}", remedy or "mend this in the module"
-
-
-def check_shapes(model: nn.Module, spec: DataSpec) -> None:
-    """Raise :class:`~xforecast.errors.InvalidOption` unless a module has a loss and gives arrays of a spec's shape."""
-    name = type(model).__name__
-    if not has_loss(model):
-        raise InvalidOption(
-            "model", name, "a module with a method loss(x, y, weight)",
-            "return xforecast.models.weighted_mse(self(x), y, weight) from it",
-        )  # fmt: skip
-    remedy = "xforecast.models.check_model(model, spec) tries it part by part"
-    try:
-        with torch.no_grad():
-            shape = tuple(model(torch.zeros(1, *spec.input_shape)).shape[1:])
-    except (RuntimeError, ValueError) as error:
-        wanted = f"one that takes {spec.input_shape} and gives {spec.target_shape}: {error}"
-        raise InvalidOption("model", name, wanted, remedy) from error
-    if shape != spec.target_shape:
-        raise InvalidOption("model", f"output of shape {shape}", f"{spec.target_shape}", remedy)
 
 
 def check_model(model: nn.Module, spec: DataSpec) -> ModelReport:

@@ -10,7 +10,6 @@ from torch import nn
 
 from xforecast.errors import InvalidOption, require
 from xforecast.models import MODELS, Config, build, config_class, configure, contract, describe, find_config, find_model
-from xforecast.models.check import check_shapes
 from xforecast.spec import DataSpec
 from xforecast.training.options import TrainingOptions
 from xforecast.training.prepare import Prepared
@@ -22,7 +21,7 @@ def network_for(model: Any, spec: DataSpec, *, fresh: bool) -> nn.Module:
     """A network for data of a spec; the user's own module itself, unless a fresh one is wanted."""
     if isinstance(model, nn.Module):
         if not fresh:
-            check_shapes(model, spec)
+            contract.check_shapes(model, spec)
             return model
         return build(**describe(model))
     if isinstance(model, Config):

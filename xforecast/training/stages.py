@@ -16,9 +16,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xforecast.errors import InvalidOption, require
-from xforecast.models import constraints, contract
+from xforecast.models import Moving, constraints, contract
 from xforecast.models.prediff import TrainingStage
-from xforecast.models.wrappers.moving import Moving
 from xforecast.spec import DataSpec
 from xforecast.training.loader import OrderedPairs, shuffled
 from xforecast.training.options import TrainingOptions

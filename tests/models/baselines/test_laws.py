@@ -1,4 +1,7 @@
-"""Laws of the baseline networks: any length, grid and channels; gradients; what training does; what is refused."""
+"""Laws of the baseline networks: any length, grid and channels; gradients; what training does; what is refused.
+
+Also guards `sizes.py`.
+"""
 
 import json
 

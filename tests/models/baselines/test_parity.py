@@ -1,4 +1,7 @@
-"""Numbers of the reference codes: the stored weights, loaded strictly, give the stored outputs."""
+"""Numbers of the reference codes: the stored weights, loaded strictly, give the stored outputs.
+
+Also guards `convlstm.py`, `e3d_lstm.py`, `phydnet.py`, `predrnn.py`, `rainformer.py`, `unet.py`.
+"""
 
 from pathlib import Path
 

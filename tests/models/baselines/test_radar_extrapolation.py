@@ -1,4 +1,7 @@
-"""Extrapolation and STEPS of radar rain: known motion, no rain, samples of their own."""
+"""Extrapolation and STEPS of radar rain: known motion, no rain, samples of their own.
+
+Also guards `_pysteps.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Laws of cuboid attention: self-attention, cross-attention, global vectors."""
+"""Laws of cuboid attention: self-attention, cross-attention, global vectors.
+
+Also guards `config.py`, `cross_attention.py`, `global_vectors.py`, `self_attention.py`.
+"""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Official weights in our modules: layers, small models, full configurations, and what is wrong with a checkpoint."""
+"""Official weights in our modules: layers, small models, full configurations, and what is wrong with a checkpoint.
+
+Also guards `words.py`.
+"""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,7 @@
-"""Laws of PreDiff: sampling, guidance, any size, its loss, and where it runs."""
+"""Laws of PreDiff: sampling, guidance, any size, its loss, and where it runs.
+
+Also guards `config.py`, `latent.py`.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,7 @@
-"""Published configurations: their sizes and their variants."""
+"""Published configurations: their sizes and their variants.
+
+Also guards `baselines.py`.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Motion and models that move with it: known motions are found, coordinates go there and back, nothing else changes."""
+"""Motion and models that move with it: known motions are found, coordinates go there and back, nothing else changes.
+
+Also guards `config.py`, `fading.py`, `motion.py`.
+"""
 
 from dataclasses import replace
 

@@ -18,8 +18,7 @@ from xforecast.cf import open_data
 from xforecast.errors import DataFileError, require
 from xforecast.forecaster import Forecaster
 from xforecast.labels import make_spec
-from xforecast.models import Earthformer, EarthformerConfig, Ensemble, LinearInverseModel
-from xforecast.models.baselines.linear_inverse import LinearInverseModelConfig
+from xforecast.models import Earthformer, EarthformerConfig, Ensemble, LinearInverseModel, LinearInverseModelConfig
 from xforecast.spec import DataSpec
 from xforecast.training.imitation import Imitation, lead_weights
 from xforecast.training.options import TrainingOptions
