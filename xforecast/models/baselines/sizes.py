@@ -34,7 +34,7 @@ def check_next_frame(config: Any) -> None:
             "output_channels",
             config.output_channels,
             f"at most input_channels = {config.input_channels}, since the model reads its own forecast",
-            f"input_channels={config.output_channels}, so that what is forecast is in the history too",
+            f"input_channels={config.output_channels}",
         )
 
 
