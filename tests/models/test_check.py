@@ -23,7 +23,7 @@ from xforecast.models import (
     register,
     weighted_mse,
 )
-from xforecast.models.check import check_shapes
+from xforecast.models.contract import check_shapes
 from xforecast.spec import DataSpec, Grid, Variable
 
 
