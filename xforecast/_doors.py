@@ -232,8 +232,8 @@ def first_sentence(table: Mapping[str, tuple[str, str]], name: str) -> str:
 
     Examples
     --------
-    >>> first_sentence(FORECAST, "samples")
-    'number of samples; the forecaster's own number by default'
+    >>> first_sentence(FORECAST, "seed")
+    'seed of the random numbers'
     """
     sentence = table[name][1].partition(". ")[0].rstrip(".").replace("``", "")
     return sentence[:1].lower() + sentence[1:]

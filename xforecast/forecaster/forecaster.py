@@ -19,7 +19,7 @@ from xforecast.forecaster.folder import read, write
 from xforecast.forecaster.lazy import lazily
 from xforecast.forecaster.options import ForecastOptions
 from xforecast.forecaster.predictor import Predictor
-from xforecast.labels import Conformed, Report, check_values, conform, label, region_weights, windows, with_residual
+from xforecast.labels import Conformed, Report, check_values, conform, region_weights, windows
 from xforecast.models import constraints, contract, count_parameters
 from xforecast.models.blocks import Tiles
 from xforecast.spec import DataSpec
@@ -173,10 +173,7 @@ class Forecaster:
         ready = self._conformed(ds, asked)  # the data as the spec wants them, with the way back
         histories = self._examined(windows(ready, self.spec), ready)  # (init, history, y, x, channel), lazy where ds is
         fields, residual = lazily(self.predictor, histories, ready, _with_cells(asked, ready))
-        forecast = label(fields, ready, self.spec)
-        if residual is not None:
-            forecast = with_residual(forecast, residual, ready.starts)
-        return self._with_provenance(forecast, ds, asked)
+        return self._with_provenance(ready.label(fields, residual), ds, asked)
 
     @door(FORECAST)
     def check(

@@ -2,7 +2,7 @@
 
 from xforecast.labels.climatology import anomaly, detrend, monthly_climatology
 from xforecast.labels.conform import conform, conform_record
-from xforecast.labels.conformed import Conformed, label
+from xforecast.labels.conformed import Conformed
 from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of, time_axis
 from xforecast.labels.regions import region_weights
 from xforecast.labels.regridding import to_grid
@@ -10,7 +10,7 @@ from xforecast.labels.report import Finding, Report
 from xforecast.labels.starts import Starts
 from xforecast.labels.values import check_values
 from xforecast.labels.variables import as_dataset
-from xforecast.labels.way_back import Source, valid_times, with_residual
+from xforecast.labels.way_back import Source, valid_times
 from xforecast.labels.windows import windows
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "conform_record",
     "detrend",
     "fields_of",
-    "label",
     "make_spec",
     "monthly_climatology",
     "names_of",
@@ -36,5 +35,4 @@ __all__ = [
     "to_grid",
     "valid_times",
     "windows",
-    "with_residual",
 ]

@@ -8,10 +8,10 @@ import xarray as xr
 
 from xforecast.labels.report import Report
 from xforecast.labels.starts import Starts
-from xforecast.labels.way_back import Source, labelled
+from xforecast.labels.way_back import Source, labelled, with_residual
 from xforecast.spec import DataSpec
 
-__all__ = ["Conformed", "label"]
+__all__ = ["Conformed"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Conformed:
     report: Report
     spec: DataSpec
 
-    def label(self, values: xr.DataArray) -> xr.Dataset:
+    def label(self, values: xr.DataArray, residual: xr.DataArray | None = None) -> xr.Dataset:
         """A labelled forecast in the data's own names, units, order and coordinates.
 
         Parameters
@@ -46,6 +46,8 @@ class Conformed:
         values : xarray.DataArray
             What the network gave, without normalisation: dims (init, sample, lead, y, x, channel), channels in the
             order of the spec's targets.
+        residual : xarray.DataArray, optional
+            How far each sample is from a constraint: dims (init, sample, guided).
 
         Returns
         -------
@@ -53,9 +55,5 @@ class Conformed:
             Dims (init, sample, lead, y, x) under the data's own names for the spatial ones; ``init`` is a scalar
             coordinate when one start was asked for.
         """
-        return labelled(values, self.source, self.starts, self.spec)
-
-
-def label(values: xr.DataArray, conformed: Conformed, spec: DataSpec) -> xr.Dataset:
-    """As `Conformed.label`, for values of another spec of the same variables."""
-    return labelled(values, conformed.source, conformed.starts, spec)
+        forecast = labelled(values, self.source, self.starts, self.spec)
+        return forecast if residual is None else with_residual(forecast, residual, self.starts)

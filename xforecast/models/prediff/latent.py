@@ -321,6 +321,7 @@ class LatentEncoder(TimedLevels):
 
     Examples
     --------
+    >>> from xforecast.models import CuboidUNetConfig
     >>> config = CuboidUNetConfig(history=2, horizon=1, grid=(4, 4), base_channels=8, depths=(1, 1))
     >>> memory, _ = LatentEncoder(config)(torch.zeros(1, 3, 4, 4, 8), torch.zeros(1, 32))
     >>> [tuple(x.shape) for x in memory]
