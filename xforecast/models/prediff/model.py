@@ -292,7 +292,9 @@ class PreDiff(nn.Module):
         given = options if functional is None else {"functional": functional, **options}
         if unknown := sorted(given.keys() - set(STAGES[part].options)):
             wanted = f"options among {', '.join(STAGES[part].options)}"
-            raise InvalidOption(f"options of the stage {part!r}", unknown, wanted, f"leave {unknown[0]}= out")
+            homes = [name for name, stage in STAGES.items() if unknown[0] in stage.options]
+            remedy = f"give {unknown[0]} to the stage {homes[0]!r}" if homes else f"leave {unknown[0]}= out"
+            raise InvalidOption(f"options of the stage {part!r}", unknown, wanted, remedy)
         return STAGES[part](self, **given)
 
     def add_alignment(self, config: KnowledgeAlignmentConfig) -> None:

@@ -38,6 +38,8 @@ class TrainingStage(nn.Module):
 
     Attributes
     ----------
+    part : str
+        Name of the part.
     options : tuple of str
         Names of the options that the stage takes.
     training_options : dict
@@ -60,6 +62,7 @@ class TrainingStage(nn.Module):
     """
 
     abilities = Abilities(previews=True)
+    part: str
     options: ClassVar[tuple[str, ...]] = ()
     training_options: ClassVar[Mapping[str, Any]] = {}
     encoded_pairs: int | None = None
@@ -135,6 +138,7 @@ class AutoencoderStage(TrainingStage):
         Train it against an adversary with these options.
     """
 
+    part = "autoencoder"
     options = ("adversary",)
 
     def __init__(self, model: Any, *, adversary: AdversarialAutoencoderConfig | Mapping[str, Any] | None = None):
@@ -166,6 +170,7 @@ class DenoiserStage(TrainingStage):
         share of every step.
     """
 
+    part = "denoiser"
     options = ("encoded_pairs",)
     training_options: ClassVar[Mapping[str, Any]] = {"average": 0.999}
 
@@ -245,6 +250,7 @@ class AlignmentStage(TrainingStage):
         Configuration of a new network; by default half as wide as the denoiser.
     """
 
+    part = "alignment"
     options = ("functional", "name", "network")
 
     def __init__(
