@@ -195,6 +195,35 @@ def ambiguous_names(faces: Mapping[str, Mapping[str, object]]) -> list[str]:
     return [f"{name} in {' and '.join(found.values())}" for name, found in homes.items() if len(found) > 1]
 
 
+def ways_without_law(house: House, room: str, laws: str) -> list[str]:
+    """Classes with a way there or back that lack the other one, or that no law makes and takes both ways.
+
+    Parameters
+    ----------
+    house : House
+    room : str
+        Where ways stand.
+    laws : str
+        Text of the tests.
+    """
+    called = {
+        node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+        for node in ast.walk(ast.parse(laws))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+    }
+    broken = []
+    for module, tree in house.trees.items():
+        if house.room(module) != room:
+            continue
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            ways = {"apply", "undo"} & {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+            if ways and (len(ways) < 2 or not {node.name, "apply", "undo"} <= called):
+                broken.append(f"{node.name} of {module}")
+    return broken
+
+
 def unguarded(house: House, tests: Path) -> list[str]:
     """Files that no test file in the mirrored folder guards, by its name or in the first lines of its docstring."""
     broken = []

@@ -1,4 +1,7 @@
-"""The rules of the house hold in the package, and are broken by packages that break them."""
+"""The rules of the house hold in the package, and are broken by packages that break them.
+
+Also guards `_former.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ import sys
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import floors
 import pytest
 
 import house
 import xforecast
+from xforecast._former import FORMER
 from xforecast.cli import main as _main  # noqa: F401 - the command line is imported as a whole
 from xforecast.cli.main import FORECAST_OPTIONS
 from xforecast.forecaster import Forecaster, ForecastOptions
@@ -27,6 +30,20 @@ PUBLIC = [
     "xforecast",
     *(f"xforecast.{face}" for face in ["errors", "datasets", "models", "plot", "skill", "training", "benchmark"]),
 ]
+LISTED = {
+    "xforecast.conform": ("conform", "Conformed", "Source"),
+    "xforecast.files": ("open_data", "write"),
+    "xforecast.registry": ("fetch", "forecast", "load"),
+    "xforecast.report": ("Report", "Finding"),
+    "xforecast.units": ("known", "compatible", "conversion", "Linear"),
+    "xforecast.values": ("check_values",),
+    "xforecast.windows": ("windows", "label", "valid_times"),
+    "xforecast.models.diffusion": ("NoiseSchedule", "DiffusionLoss"),
+    "xforecast.models.guidance": ("NetworkGuidance", "DecoderGuidance", "MeanIntensity"),
+    "xforecast.models.patterns": ("self_cuboids", "cross_cuboids", "SELF_PATTERNS"),
+    "xforecast.models.samplers": ("sample", "ddim", "dpm_solver", "Sampler", "SAMPLERS"),
+    "xforecast.training.data": ("make_spec", "TrainingWindows", "LazyWindows", "windows_of", "cell_weights"),
+}
 JOINTS = ("forecaster", "training", "benchmark")
 
 
@@ -177,7 +194,8 @@ def test_the_rule_of_names_notices():
     [
         ("models.Climatology", "models.ClimatologyForecast"),
         ("models.ClimatologyConfig", "models.ClimatologyForecastConfig"),
-        ("models.protocol", "models.contract"),
+        ("models.protocol.weighted_mse", "models.contract.weighted_mse"),
+        ("models.protocol.ConfigOfModel", "models.wrappers.ConfigOfModel"),
         ("training.align", "training.align_knowledge"),
         ("skill.align", "skill.match_times"),
         ("climatology.climatology", "climatology.monthly_climatology"),
@@ -198,26 +216,33 @@ def test_no_module_hides_a_public_function():
     assert not set(xforecast._HOMES) & {PACKAGE.room(module) for module in PACKAGE.files}
 
 
+@pytest.mark.parametrize("module", FORMER)
+def test_former_modules_are_still_there(module):
+    """What the reference listed under the former names of modules."""
+    code = f"from {module} import {', '.join(LISTED[module])}; print('found')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "found\n"
+
+
+def test_former_modules_name_the_new_ones():
+    with pytest.raises(AttributeError, match=r"its names are in xforecast\.cf now"):
+        import_module("xforecast.files").nothing  # noqa: B018
+
+
 # ------------------------------------------------------------------ 7. there and back
 
 
 def test_whatever_has_a_way_back_has_a_law():
     laws = (TESTS / "labels" / "test_there_and_back.py").read_text()
-    classes = [
-        value
-        for module in PACKAGE.files
-        if module.startswith("xforecast.labels.")
-        for value in vars(import_module_of(module)).values()
-        if inspect.isclass(value) and value.__module__ == module and {"apply", "undo"} <= vars(value).keys()
-    ]
-    assert len(classes) >= 3
-    assert not [kind.__name__ for kind in classes if kind.__name__ not in laws]
+    assert not house.ways_without_law(PACKAGE, "labels", laws)
 
 
-def import_module_of(name: str) -> ModuleType:
-    """The module of a dotted name, even where its folder's face has a function of that name."""
-    import_module(name)
-    return sys.modules[name]
+def test_the_rule_of_ways_back_notices(small):
+    both = "class A:\n    def apply(self, x): ...\n    def undo(self, x): ...\n"
+    law = "def test():\n    way = A()\n    assert way.undo(way.apply(1)) == 1\n"
+    assert not house.ways_without_law(small({"labels/a.py": both}), "labels", law)
+    assert house.ways_without_law(small({"labels/a.py": both}), "labels", "# A") == ["A of small.labels.a"]
+    one = both.replace("    def apply(self, x): ...\n", "").replace("class A", "class B")
+    assert house.ways_without_law(small({"labels/b.py": one}), "labels", law) == ["B of small.labels.b"]
 
 
 # ------------------------------------------------------------------ 8. doors

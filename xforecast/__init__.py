@@ -6,8 +6,8 @@ Importing this package registers the accessor ``.earthformer``; torch is importe
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from xforecast import _former, errors
 from xforecast import accessor as _accessor  # noqa: F401 - registers .earthformer
-from xforecast import errors
 from xforecast._version import __version__
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ __all__ = [
     "skill",
     "training",
 ]
+
+
+_former.install()
 
 
 def __getattr__(name: str) -> Any:

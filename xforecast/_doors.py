@@ -10,12 +10,12 @@ import difflib
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from xforecast.errors import InvalidOption
 
-__all__ = ["FIT", "FORECAST", "door", "first_sentence"]
+__all__ = ["FIT", "FORECAST", "door", "first_sentence", "unknown_option"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,7 +48,7 @@ FORECAST = {
     ),
     "sampler": (
         "str, optional",
-        'For models that sample by diffusion: how samples are drawn, "dpm++" by default, or "ddim", "ddpm" ...',
+        'For models that sample by diffusion: how samples are drawn, "dpm++" by default, "dpm++sde", "ddim" or "ddpm".',
     ),
     "steps": ("int, optional", "For models that sample by diffusion: in how many steps samples are drawn."),
     "strength": ("float, optional", "How hard the constraint pulls; the constraint's own strength by default."),
@@ -132,8 +132,9 @@ FIT = {
     "stages": (
         "mapping, optional",
         "For a model that is trained in parts, such as `PreDiff` (autoencoder, denoiser, alignment): options of each "
-        "part by name. Fields of `TrainingOptions` there go before those of the call; others are the part's own, such "
-        "as ``adversary`` of the autoencoder and ``functional`` of the alignment network, a function of the physical "
+        "part by name. Fields of `TrainingOptions` there go before those of the call, and those of the call, where "
+        "they differ from their defaults, before what the part asks for by itself. Others are the part's own, such as "
+        "``adversary`` of the autoencoder and ``functional`` of the alignment network, a function of the physical "
         "field or a constraint. None leaves a part as it is. The alignment network is trained if it is named.",
     ),
     "area_weights": ("bool", "Weigh cells by their area where latitudes are known."),
@@ -156,8 +157,9 @@ FIT = {
     "gradient_clip": ("float, default 1", "Largest norm of the gradient."),
     "patience": ("int, optional", "Stop after this many validations without improvement; never by default."),
     "average": (
-        "float, optional",
-        "Decay of an exponential moving average of the weights, which then are the result.",
+        'float, None or "auto"',
+        "Decay of an exponential moving average of the weights, which then are the result; none by default, but for "
+        "parts of a model that ask for one.",
     ),
     "precision": ('{"float32", "bfloat16"}', "Precision of the forward pass."),
     "activation_checkpointing": (
@@ -203,15 +205,22 @@ def door(table: Mapping[str, tuple[str, str]]) -> Callable[[Function], Function]
         def checked(*args: Any, **options: Any) -> Any:
             for name, value in options.items():
                 if name not in signature.parameters:
-                    close = difflib.get_close_matches(name, names, 1)
-                    remedy = f"did you mean {close[0]!r}?" if close else f"leave {name}= out"
-                    raise InvalidOption(name, value, f"an option among {', '.join(names)}", remedy)
+                    raise unknown_option(name, value, names)
             return function(*args, **options)
 
         checked.__doc__ = _explained(function.__doc__ or "", names, table)
         return cast(Function, checked)
 
     return decorate
+
+
+def unknown_option(name: str, value: Any, names: Sequence[str]) -> InvalidOption:
+    """The error for a name that is no option."""
+    close = difflib.get_close_matches(name, names, 1)
+    remedy = f"did you mean {close[0]!r}?" if close else f"leave {name}= out"
+    if "sampling" in names and not close:
+        remedy += f", or sampling={{{name!r}: {value!r}}} for an option of sampling of a model of your own"
+    return InvalidOption(name, value, f"an option among {', '.join(names)}", remedy)
 
 
 def _explained(doc: str, names: list[str], table: Mapping[str, tuple[str, str]]) -> str:

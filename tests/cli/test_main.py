@@ -202,3 +202,27 @@ def test_samples_and_seed(place, capsys, monkeypatch):
     assert first.sizes["sample"] == 2
     xr.testing.assert_identical(first, second)
     assert not first.equals(third)
+
+
+def test_every_option_reaches_the_forecast(place, capsys, monkeypatch):
+    import xforecast.forecaster
+    from xforecast.cli.main import FORECAST_OPTIONS
+
+    seen = {}
+    monkeypatch.setattr(
+        xforecast.forecaster, "forecast", lambda ds, model, **options: seen.update(options) or sst_dataset()
+    )
+    words = (
+        "--init 2000-06 --base-period 1991/2020 --variable sst=tos --samples 3 --horizon 2 --seed 7 "
+        "--constraint mean=2.5 --sampler ddim --steps 9 --strength 0.5 --eta 0.25 --guidance decoder "
+        "--no-through-denoiser --sampling temperature=2 --device cpu --precision bfloat16 --batch-size 4 --no-progress"
+    )
+    assert run(capsys, "forecast", "sst.nc", "-o", "fc.nc", *words.split())[0] == 0
+    assert seen.pop("constraint").target == 2.5
+    assert seen == {
+        "init": "2000-06", "base_period": ("1991", "2020"), "variables": {"sst": "tos"}, "samples": 3, "horizon": 2,
+        "seed": 7, "sampler": "ddim", "steps": 9, "strength": 0.5, "eta": 0.25, "guidance": "decoder",
+        "through_denoiser": False, "sampling": {"temperature": 2}, "device": "cpu", "precision": "bfloat16",
+        "batch_size": 4, "progress": False,
+    }  # fmt: skip
+    assert seen.keys() | {"constraint", "climatology"} == FORECAST_OPTIONS.keys()

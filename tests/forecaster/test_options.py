@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass, fields
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 import xforecast as xf
 from synthetic import noise, persistence, sst_dataset
 from xforecast.errors import InvalidOption
-from xforecast.forecaster import ForecastOptions
-from xforecast.models import PreDiff, PreDiffConfig
+from xforecast.forecaster import ForecastOptions, Predictor
+from xforecast.models import Abilities, PreDiff, PreDiffConfig, SamplingOptions
 from xforecast.spec import DataSpec, Grid, Variable
 
 
@@ -70,9 +71,24 @@ def test_what_is_left_open_is_decided(diffusion):
     assert ForecastOptions.of(persistence().predictor).drawing is None
 
 
-def test_options_by_name_and_in_a_mapping_are_the_same(diffusion):
-    named = ForecastOptions.of(diffusion.predictor, sampler="ddim", steps=3)
-    assert ForecastOptions.of(diffusion.predictor, sampling={"sampler": "ddim", "steps": 3}).drawing == named.drawing
+def test_options_of_every_forecast_are_given_by_their_names_only(diffusion):
+    with pytest.raises(InvalidOption, match=r"(?s)^sampling: found \['steps'\].*-> pass steps= itself"):
+        ForecastOptions.of(diffusion.predictor, sampling={"steps": 3})
+
+
+def test_options_of_a_model_of_ones_own_reach_it(diffusion):
+    @dataclass(frozen=True, kw_only=True)
+    class Warmth(SamplingOptions):
+        temperature: float = 1.0
+
+    class Warm(torch.nn.Module):
+        abilities = Abilities(samples=None, sampling=Warmth)
+
+    predictor = Predictor(Warm(), diffusion.spec)
+    assert ForecastOptions.of(predictor, sampling={"temperature": 2.0}).drawing == Warmth(temperature=2.0)
+    assert ForecastOptions.of(predictor).drawing == Warmth()
+    with pytest.raises(InvalidOption, match="did you mean 'temperature'"):
+        ForecastOptions.of(predictor, sampling={"temperatur": 2.0})
 
 
 def test_the_former_name_of_the_base_period():
@@ -118,3 +134,37 @@ def test_a_name_that_is_no_option_is_refused_with_the_nearest():
     for door in doors:
         with pytest.raises(InvalidOption, match=words):
             door(ds, sampels=3)
+
+
+def test_arrays_take_options_that_mean_something_for_them():
+    import numpy as np
+
+    forecaster = noise()
+    x = np.zeros((1, *forecaster.spec.input_shape), np.float32)
+    with pytest.raises(InvalidOption, match=r"devise: found 'cpu'.*(.|\n)*did you mean 'device'"):
+        forecaster.predict(x, devise="cpu")
+    with pytest.raises(InvalidOption, match=r"^init: "):
+        forecaster.predict(x, init="all")
+    np.testing.assert_array_equal(forecaster.predict(x, 2, keys=[5]), forecaster.predict(x, 2, starts=[5]))
+
+
+def test_every_option_goes_on_from_door_to_door(monkeypatch):
+    """From the function to the forecaster, and from there to the options, nothing is left out or exchanged."""
+    names = [entry.name for entry in fields(ForecastOptions) if entry.init]
+    given = {name: f"my {name}" for name in names}
+    seen: dict = {}
+    persistent = persistence()
+    monkeypatch.setattr(type(persistent), "forecast", lambda self, ds, **options: seen.update(options))
+    xf.forecast(sst_dataset(), persistent, **given)
+    assert seen == given
+    monkeypatch.undo()
+    seen.clear()
+
+    def stop(predictor, **options):
+        seen.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ForecastOptions, "of", stop)
+    with pytest.raises(KeyboardInterrupt):
+        persistent.forecast(sst_dataset(), **given)
+    assert seen == given

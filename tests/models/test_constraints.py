@@ -12,7 +12,7 @@ from small_prediff import CONFIG, awake, history
 from xforecast.errors import InvalidOption, XForecastWarning
 from xforecast.forecaster import Forecaster
 from xforecast.models import ConserveLast, Constraint, MeanIntensity, PreDiff, RegionTotal, UpperBound
-from xforecast.models.constraints import as_constraint, check_constraint, violation
+from xforecast.models.constraints import as_constraint, check_constraint, is_latent, target_size, violation
 from xforecast.spec import DataSpec, Grid, Variable
 
 SHAPE = (2, 3, 3, 1)  # time, height, width, channel
@@ -174,11 +174,11 @@ def test_what_has_a_residual_is_taken_with_what_it_has():
             return prepared
 
     taken = as_constraint(Rich())
-    assert (taken.name, taken.strength, taken.latent, taken.size) == ("trend", 0.5, True, 3.0)
+    assert (taken.name, taken.strength, is_latent(taken), target_size(taken)) == ("trend", 0.5, True, 3.0)
     assert taken.compare(torch.zeros(2)).tolist() == [3.0, 3.0]
-    assert taken.prepare(torch.full((1, 2, 3, 3, 1), 7.0)).size == 7.0
+    assert target_size(taken.prepare(torch.full((1, 2, 3, 3, 1), 7.0))) == 7.0
     plain = as_constraint(Bare())
-    assert (plain.name, plain.strength, plain.latent, plain.size) == (None, None, False, 0.0)
+    assert (plain.name, plain.strength, is_latent(plain), target_size(plain)) == (None, None, False, 0.0)
     assert plain.prepare(torch.zeros(1, 2, 3, 3, 1)).residual(torch.ones(1, *SHAPE)).tolist() == [[0.0]]
     with pytest.raises(InvalidOption, match="needs no network"):
         plain.compare(torch.zeros(2))
@@ -211,7 +211,11 @@ def test_what_a_constraint_sees_through_composes(constraint):
     torch.testing.assert_close(both.prepare(past).residual(field), wanted, rtol=0, atol=0)
     together = constraint.seen_through(lambda field: twice(reversed_in_time(field)))
     torch.testing.assert_close(together.prepare(past).residual(field), wanted, rtol=0, atol=0)
-    assert (both.name, both.strength, both.size) == (constraint.name, constraint.strength, constraint.size)
+    assert (both.name, both.strength, target_size(both)) == (
+        constraint.name,
+        constraint.strength,
+        target_size(constraint),
+    )
 
 
 def test_a_settled_constraint_is_not_prepared_again_and_has_no_name():
@@ -227,7 +231,7 @@ def test_constraints_of_the_latent_see_the_latent():
         space = "latent"
 
     constraint = Latent()
-    assert constraint.latent
+    assert is_latent(constraint)
     assert constraint.seen_through(twice) is constraint
     assert constraint.seen_through(twice, settled=True) is constraint
     check_constraint(constraint, torch.zeros(1, 2, 3, 3, 1), SHAPE)  # which cannot be tried on decoded fields
@@ -268,3 +272,22 @@ def test_regions_of_foreign_objects_are_placed_too():
     assert as_constraint(Foreign("diagonal")).with_regions(place).residual(torch.ones(1, *SHAPE)).tolist() == [
         [3.0] * 2
     ]
+
+
+@pytest.mark.parametrize("name", ["size", "latent", "target", "numbers", "rows", "change", "settled"])
+def test_attributes_of_a_constraint_of_ones_own_are_its_own(name):
+    class Mine(Constraint):
+        def __init__(self, value):
+            setattr(self, name, value)
+
+        def residual(self, forecast):
+            return forecast.mean(dim=(1, 2, 3, 4)) - getattr(self, name)
+
+    mine, x = Mine(2.0), torch.ones(3, 2, 4, 4, 1)
+    assert as_constraint(mine).seen_through(lambda field: 3 * field).residual(x).tolist() == [1.0, 1.0, 1.0]
+    assert target_size(mine) == (2.0 if name == "target" else 0.0)
+
+
+def test_a_constraint_without_a_residual_is_refused():
+    with pytest.raises(InvalidOption, match=r"(?s)Empty.*a method residual\(forecast\).*write the method"):
+        type("Empty", (Constraint,), {})().residual(torch.ones(1, 1, 2, 2, 1))

@@ -292,7 +292,7 @@ FORECAST_OPTIONS: dict[str, dict[str, Any]] = {
     **DATA_OPTIONS,
     "samples": {"type": int},
     "horizon": {"type": int},
-    "seed": {"type": int, "default": 0},
+    "seed": {"type": int, "default": 0, "help": "seed of the random numbers (default: %(default)s)"},
     "constraint": {
         "type": _constraint, "metavar": "KIND=NUMBER",
         "help": "what samples shall obey: mean=NUMBER or max=NUMBER, in the units of the model",
@@ -302,15 +302,27 @@ FORECAST_OPTIONS: dict[str, dict[str, Any]] = {
     "strength": {"type": float},
     "eta": {"type": float},
     "guidance": {"choices": ("auto", "network", "decoder")},
-    "through_denoiser": {"action": argparse.BooleanOptionalAction},
+    "through_denoiser": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "guide through the denoiser's derivative as well; without is faster and less faithful",
+    },
     "sampling": {
         "action": "append", "default": [], "type": _setting, "metavar": "NAME=VALUE",
         "help": "an option of sampling of a model of one's own",
     },
-    "device": {"default": "auto"},
-    "precision": {"default": "auto", "choices": ("auto", "float32", "bfloat16")},
-    "batch_size": {"default": "auto", "type": _batch_size},
-    "progress": {"action": argparse.BooleanOptionalAction},
+    "device": {"default": "auto", "help": "auto, cpu, cuda or cuda:1 (default: %(default)s)"},
+    "precision": {
+        "default": "auto", "choices": ("auto", "float32", "bfloat16"),
+        "help": "precision of the network (default: %(default)s)",
+    },
+    "batch_size": {
+        "default": "auto", "type": _batch_size,
+        "help": "samples in one forward pass; it does not change the numbers (default: %(default)s)",
+    },
+    "progress": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "draw a bar, or none; by default where somebody watches and it takes longer than two seconds",
+    },
 }  # fmt: skip
 """How the command line takes every option of a forecast."""
 

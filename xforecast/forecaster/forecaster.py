@@ -13,11 +13,11 @@ import numpy as np
 import torch
 import xarray as xr
 
-from xforecast._doors import FORECAST, door
+from xforecast._doors import FORECAST, door, unknown_option
 from xforecast._version import __version__
 from xforecast.forecaster.folder import read, write
 from xforecast.forecaster.lazy import lazily
-from xforecast.forecaster.options import ForecastOptions
+from xforecast.forecaster.options import OF_SAMPLES, ForecastOptions
 from xforecast.forecaster.predictor import Predictor
 from xforecast.labels import Conformed, Report, check_values, conform, region_weights, windows
 from xforecast.models import constraints, contract, count_parameters
@@ -29,6 +29,8 @@ __all__ = ["Forecaster"]
 CONVENTIONS = "CF-1.11"
 STATED = ("constraint", "sampler", "steps")
 """Options of sampling that the attributes of a forecast state."""
+OF_ARRAYS = (*OF_SAMPLES, "horizon", "sampling", "device", "precision", "batch_size")
+"""Options of a forecast that mean something for arrays."""
 LONGEST_NOTE = 200
 """Letters of an option in the attributes of a forecast."""
 
@@ -65,10 +67,18 @@ class Forecaster:
         """The model."""
         return self.predictor.model
 
+    @model.setter
+    def model(self, model: torch.nn.Module) -> None:
+        self.predictor = Predictor(model, self.spec, self.card)
+
     @property
     def spec(self) -> DataSpec:
         """The data that the model takes."""
         return self.predictor.spec
+
+    @spec.setter
+    def spec(self, spec: DataSpec) -> None:
+        self.predictor = Predictor(self.model, spec, self.card)
 
     @property
     def card(self) -> dict[str, Any]:
@@ -298,6 +308,7 @@ class Forecaster:
         seed: int = 0,
         *,
         starts: np.ndarray | None = None,
+        keys: np.ndarray | None = None,
         progress: bool | None = False,
         **options: Any,
     ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -314,6 +325,8 @@ class Forecaster:
             Seed of the random numbers; sample k of a start depends on the seed, the start and k alone.
         starts : numpy.ndarray of int, optional
             Identity of each start for the random numbers; its place in the batch by default.
+        keys : numpy.ndarray of int, optional
+            The former name of ``starts``.
         progress : bool, optional
             As in `xforecast.forecast`.
         **options
@@ -331,7 +344,11 @@ class Forecaster:
         x = np.asarray(x)
         self.predictor.check_shape(x)
         numbers = self.predictor.numbers(samples)
+        for option, value in options.items():
+            if option not in OF_ARRAYS:
+                raise unknown_option(option, value, ["seed", "starts", "progress", *OF_ARRAYS])
         asked = ForecastOptions.of(self.predictor, seed=seed, progress=progress, **options)
+        starts = keys if starts is None else starts
         identity = np.arange(len(x)) if starts is None else np.asarray(starts, np.int64)
         return self.predictor.predict(x, numbers, identity, asked)
 
@@ -358,6 +375,10 @@ class Forecaster:
             The folder holds something else, or the model is of no registered class.
         """
         return write(folder, self.model, self.spec, self.card, half=half)
+
+    def folder_for_workers(self) -> str:
+        """Where another process finds this forecaster; one that was never saved is saved in the cache."""
+        return self.predictor.folder_for_workers()
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Forecaster:

@@ -126,9 +126,11 @@ class ForecastOptions:
         """Options of sampling that are not left open."""
         if not isinstance(self.sampling or {}, Mapping):
             raise InvalidOption("sampling", self.sampling, "a mapping of options by name", "leave sampling= out")
-        spelt = {name: getattr(self, name) for name in OF_SAMPLES}
-        spelt = {name: value for name, value in spelt.items() if value is not None}
-        return {**{name: value for name, value in (self.sampling or {}).items() if value is not None}, **spelt}
+        if both := sorted(set(self.sampling or {}) & set(OF_SAMPLES)):
+            wanted = "options that a model of one's own has beside those of every forecast"
+            raise InvalidOption("sampling", both, wanted, f"pass {both[0]}= itself")
+        given = {**(self.sampling or {}), **{name: getattr(self, name) for name in OF_SAMPLES}}
+        return {name: value for name, value in given.items() if value is not None}
 
     def for_workers(self) -> Self:
         """The options without what is done before the network runs, and without a bar that nobody sees."""
@@ -182,4 +184,5 @@ def _unknown(option: str, value: Any, names: tuple[str, ...], model: str) -> Inv
         return InvalidOption(option, value, wanted, f"leave {option}= out")
     close = difflib.get_close_matches(option, names, 1)
     remedy = f"did you mean {close[0]!r}?" if close else f"leave {option!r} out of sampling="
-    return InvalidOption(option, value, f"an option among {', '.join(names) or 'none'}, which {model} takes", remedy)
+    wanted = f"an option among {', '.join(names)}" if names else f"nothing: {model} has no options of sampling"
+    return InvalidOption(option, value, wanted, remedy)

@@ -89,11 +89,19 @@ def _day(time) -> str:
     return text[:16].removesuffix("T00:00").replace("T", " ")
 
 
+def _is_forecast(data: xr.Dataset | xr.DataArray) -> bool:
+    try:
+        return find_dimension(data, "lead") is not None
+    except XForecastError:  # several that may be
+        return True
+
+
 def _calls(data: xr.Dataset | xr.DataArray, fits: list[str], misfits: list[str]) -> dict[str, str]:
-    if find_dimension(data, "lead") is not None:  # a forecast
+    if _is_forecast(data):
+        field = "ds" if isinstance(data, xr.DataArray) else f"ds[{str(next(iter(data.data_vars), 'sst'))!r}]"
         return {
             "ds.earthformer.plot.maps()": "maps by lead",
-            "xforecast.skill.rmse(ds.<variable>, observed)": "how good it is",
+            f"xforecast.skill.rmse({field}, observed)": "how good it is",
         }
     automatic = [name for name in fits if IN_PACKAGE[name]]
     if fits:

@@ -202,7 +202,7 @@ def _warn_unreached(residual: np.ndarray, constraint: Constraint) -> None:
     if not np.isfinite(after).all():
         found = f"samples without bounds on the way to it, from a residual of {before.mean():.3g} without guidance"
         raise InvalidOption("constraint", found, "a target within reach", "a nearer target, or less strength")
-    far = (after > FAR * before) & (after > NEAR * constraint.size) & (after > 0)
+    far = (after > FAR * before) & (after > NEAR * constraints.target_size(constraint)) & (after > 0)
     if not far.any():
         return
     worst = np.unravel_index(np.argmax(np.where(far, after, 0)), after.shape)

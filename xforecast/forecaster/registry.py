@@ -99,7 +99,7 @@ def forecast(
     >>> fc.sst.sizes["lead"], fc.sst.attrs["units"]
     (3, 'K')
     """
-    chosen = _choose(ds, model, init=init, variables=variables, base_period=base_period or climatology)
+    chosen = _choose(ds, model, init=init, variables=variables, base_period=base_period, climatology=climatology)
     return chosen.forecast(
         ds, init=init, samples=samples, horizon=horizon, seed=seed, constraint=constraint,
         sampler=sampler, steps=steps, strength=strength, eta=eta, guidance=guidance,
@@ -141,7 +141,9 @@ def check(
     >>> bool(report)
     False
     """
-    selection: dict[str, Any] = {"init": init, "variables": variables, "base_period": base_period or climatology}
+    selection: dict[str, Any] = {
+        "init": init, "variables": variables, "base_period": base_period, "climatology": climatology,
+    }  # fmt: skip
     return _choose(ds, model, **selection).check(ds, **selection)
 
 

@@ -2,7 +2,7 @@
 
 from xforecast.labels.climatology import anomaly, detrend, monthly_climatology
 from xforecast.labels.conform import conform, conform_record
-from xforecast.labels.conformed import Conformed
+from xforecast.labels.conformed import Conformed, label
 from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of, time_axis
 from xforecast.labels.regions import region_weights
 from xforecast.labels.regridding import to_grid
@@ -27,6 +27,7 @@ __all__ = [
     "conform_record",
     "detrend",
     "fields_of",
+    "label",
     "make_spec",
     "monthly_climatology",
     "names_of",

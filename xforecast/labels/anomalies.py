@@ -100,8 +100,8 @@ def find_anomalies(
     """
     absolute = [name for name, entry in found.items() if spec[name].climatology is not None and not entry.anomaly]
     if base is not None and not absolute:
-        wanted = "None: nothing here is absolute and wanted as an anomaly"
-        raise InvalidOption("climatology", base, wanted, "leave climatology= out")
+        wanted = "None, since no climatology is subtracted from these data"
+        raise InvalidOption("base_period", base, wanted, "leave base_period= out")
     chosen: dict[str, Anomalies] = dict.fromkeys(found, Anomalies())
     for name in absolute:
         cycle = spec[name].climatology if base is None else _own_climatology(fields[name], base, report)
@@ -113,7 +113,7 @@ def _own_climatology(array: xr.DataArray, base: tuple[str, str], report: Report)
     """The climatology of the data themselves over a base period; computed at once."""
     if not isinstance(base, tuple | list) or len(base) != 2:
         wanted = "first and last year of a base period, such as ('1991', '2020')"
-        raise InvalidOption("climatology", base, wanted, "climatology=('1991', '2020')")
+        raise InvalidOption("base_period", base, wanted, "base_period=('1991', '2020')")
     first, last = (str(year) for year in base)
     years = np.unique(array["time"].sel(time=slice(first, last)).dt.year)
     wanted_years = int(last[:4]) - int(first[:4]) + 1 if first[:4].isdigit() and last[:4].isdigit() else FEW_YEARS

@@ -11,7 +11,7 @@ from xforecast.labels.starts import Starts
 from xforecast.labels.way_back import Source, labelled, with_residual
 from xforecast.spec import DataSpec
 
-__all__ = ["Conformed"]
+__all__ = ["Conformed", "label"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,8 @@ class Conformed:
         """
         forecast = labelled(values, self.source, self.starts, self.spec)
         return forecast if residual is None else with_residual(forecast, residual, self.starts)
+
+
+def label(values: xr.DataArray, conformed: Conformed, spec: DataSpec) -> xr.Dataset:
+    """A labelled forecast as of `Conformed.label`, for values of another spec of the same variables."""
+    return labelled(values, conformed.source, conformed.starts, spec)

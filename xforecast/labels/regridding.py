@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from xforecast.cf import Ambiguous, find_axis
+from xforecast.cf import Ambiguous, find_axis, find_dimension, with_index
 from xforecast.errors import InvalidOption, SpecMismatch, require
 from xforecast.spec import Grid, node_spacing
 
@@ -42,6 +42,9 @@ def to_grid(ds: Data, grid: Grid, *, method: str = "auto", min_coverage: float =
             "a grid of given latitudes and longitudes",
             "choose a window of the right spacing with ds.isel",
         )
+    marked, own = _indexed(ds)
+    if own:
+        return to_grid(marked, grid, method=method, min_coverage=min_coverage).swap_dims(own)
     y, x = _horizontal(ds)
     nodes = {y: np.sort(np.asarray(grid.y, float)), x: np.sort(np.asarray(grid.x, float))}
     prepared = _oriented(_without_bounds(ds, y, x), y, x, nodes[x])
@@ -53,6 +56,16 @@ def to_grid(ds: Data, grid: Grid, *, method: str = "auto", min_coverage: float =
     else:
         result = prepared.regrid.linear(target) if chosen == "linear" else prepared.regrid.nearest(target)
     return _as_before(result, ds, y, x)
+
+
+def _indexed(ds: Data) -> tuple[Data, dict]:
+    """The data with rows and columns named by the coordinates that mark them, and the names that they had."""
+    try:
+        marked = with_index(with_index(ds, "y"), "x")
+        names = {find_dimension(marked, axis): find_dimension(ds, axis) for axis in ("y", "x")}
+    except InvalidOption:  # which of several it is, is asked further on
+        return ds, {}
+    return marked, {new: old for new, old in names.items() if new != old}
 
 
 def _as_before(result, ds: Data, y: Hashable, x: Hashable) -> Data:

@@ -46,7 +46,7 @@ class SourceVariable:
     units: Units
     anomalies: Anomalies
 
-    def undo(self, field: xr.DataArray, valid: np.ndarray) -> xr.DataArray:
+    def restored(self, field: xr.DataArray, valid: np.ndarray) -> xr.DataArray:
         """A forecast of it, dims (init, lead, ...), in the data's quantity and unit; ``valid`` are its dates."""
         return self.units.undo(self.anomalies.undo(field, valid, ("init", "lead")))
 
@@ -179,7 +179,7 @@ def labelled(values: xr.DataArray, source: Source, starts: Starts, spec: DataSpe
     fields = {}
     for channel, name in enumerate(spec.targets):
         own = source.variables[name]
-        field = source.cells.undo(own.undo(values.isel(channel=channel), valid)).astype(np.float32)
+        field = source.cells.undo(own.restored(values.isel(channel=channel), valid)).astype(np.float32)
         fields[own.name] = field.assign_attrs(own.attrs)
     forecast = xr.Dataset(fields).assign_coords(_time_coordinates(starts, spec, valid))
     if starts.scalar:

@@ -8,7 +8,7 @@ configurations, :mod:`~xforecast.models.compat` reads the originals' weights, an
 
 from __future__ import annotations
 
-from xforecast.models import catalogue, compat, constraints, contract, cost, presets
+from xforecast.models import catalogue, compat, constraints, contract, cost, presets, protocol
 from xforecast.models.baselines import (
     E3DLSTM,
     STEPS,
@@ -85,7 +85,6 @@ from xforecast.models.prediff import (
 )
 from xforecast.models.wrappers import Ensemble, EnsembleConfig, Moving, MovingConfig
 
-protocol = contract
 Climatology, ClimatologyConfig = ClimatologyForecast, ClimatologyForecastConfig
 _EARLIER_NAMES = {"Climatology", "ClimatologyConfig", "protocol"}
 

@@ -25,6 +25,8 @@ __all__ = [
     "as_constraint",
     "check_constraint",
     "functional_of",
+    "is_latent",
+    "target_size",
     "violation",
 ]
 
@@ -63,7 +65,10 @@ class Constraint:
 
         It is zero where the forecast obeys, and must be differentiable by torch.
         """
-        raise NotImplementedError
+        wanted = "one with a method residual(forecast)"
+        raise InvalidOption(
+            "constraint", type(self).__name__, wanted, "write the method; it gives a tensor (sample, ...)"
+        )
 
     def prepare(self, history: Field) -> Constraint:
         """The constraint for samples with these histories (batch, time, height, width, channel)."""
@@ -73,16 +78,6 @@ class Constraint:
         """Distance of the functional from the target, (batch, ...), from an estimate (batch, time, numbers)."""
         wanted = "one whose functional a network can estimate, by a method compare(values)"
         raise InvalidOption("constraint", self, wanted, "guidance='decoder' needs no network")
-
-    @property
-    def size(self) -> float:
-        """Absolute value of the target, with which residuals are compared; 0 where there is no such number."""
-        return 0.0
-
-    @property
-    def latent(self) -> bool:
-        """Whether :meth:`residual` takes the latent of the forecast."""
-        return self.space == "latent"
 
     def seen_through(self, change: Callable[[Field], Field], *, settled: bool = False) -> Constraint:
         """The same constraint for a model that works on another form of the field.
@@ -100,7 +95,7 @@ class Constraint:
         >>> constraint.residual(torch.ones(1, 2, 4, 4, 1)).tolist(), constraint.name
         ([[8.0]], 'mean_intensity')
         """
-        return self if self.latent else _SeenThrough(self, change, settled)
+        return self if is_latent(self) else _SeenThrough(self, change, settled)
 
     def with_regions(self, place: Callable[[Any, str], Any]) -> Constraint:
         """The constraint with arrays in place of what has labels, such as slices of coordinates.
@@ -141,10 +136,6 @@ class _SeenThrough(Constraint):
             return self
         return self.constraint.prepare(self.change(history)).seen_through(self.change)
 
-    @property
-    def size(self) -> float:
-        return self.constraint.size
-
     def compare(self, values: torch.Tensor) -> torch.Tensor:
         return self.constraint.compare(values)
 
@@ -173,10 +164,6 @@ class _Foreign(Constraint):
     def prepare(self, history: Field) -> Constraint:
         prepare = getattr(self.owner, "prepare", None)
         return self if prepare is None else as_constraint(prepare(history))
-
-    @property
-    def size(self) -> float:
-        return _size_of(getattr(self.owner, "target", None))
 
     def with_regions(self, place: Callable[[Any, str], Any]) -> Constraint:
         placed = _with_regions(self.owner, place)
@@ -243,8 +230,17 @@ def _numbers(values: Any) -> torch.Tensor:
     return values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
 
 
-def _size_of(target: Any) -> float:
+def target_size(constraint: Constraint) -> float:
+    """Absolute value of a constraint's target, with which residuals are compared; 0 where there is no such number."""
+    if isinstance(constraint, _SeenThrough):
+        return target_size(constraint.constraint)
+    target = getattr(constraint.owner if isinstance(constraint, _Foreign) else constraint, "target", None)
     return abs(float(target)) if isinstance(target, float | int) else 0.0
+
+
+def is_latent(constraint: Constraint) -> bool:
+    """Whether the residual is that of the latent of a forecast."""
+    return constraint.space == "latent"
 
 
 def _finite_numbers(values: Any) -> bool:
@@ -274,10 +270,6 @@ class _Targeted(Constraint):
             return self
         target = torch.as_tensor(self.target(self.to_physical(history)))
         return replace(self, target=target.reshape(len(history), -1))  # type: ignore[type-var]
-
-    @property
-    def size(self) -> float:
-        return _size_of(self.target)
 
     def functional(self, forecast: Field) -> torch.Tensor:
         """What is constrained, for every frame, (batch, time, 1)."""
@@ -499,7 +491,7 @@ def check_constraint(constraint: Any, history: Field, frames: Sequence[int]) -> 
       -> return a torch tensor with one value or more for each sample
     """
     constraint = as_constraint(constraint)
-    if constraint.latent:
+    if is_latent(constraint):
         return
     with torch.inference_mode(False), torch.enable_grad():
         history = history.clone()

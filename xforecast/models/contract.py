@@ -2,8 +2,9 @@
 
 A model maps a history to a forecast, both as ``(batch, time, height, width, channel)``. It carries its frozen
 configuration, owns its loss, and never sees the target in :meth:`ForecastModel.forward`. What it can do besides stands
-in its :class:`Abilities`, and nowhere else: no other attribute of a module means anything to this package. One training
-loop and one forecaster therefore serve them all.
+in its :class:`Abilities`: attributes of a module mean nothing to this package, whatever they are called. (Of a module
+that states no abilities, the four methods of `INFERRED` are recognised by their arguments.) One training loop and one
+forecaster therefore serve them all.
 """
 
 from __future__ import annotations
@@ -142,32 +143,32 @@ def abilities_of(model: Any) -> Abilities:
     return _inferred(model if isinstance(model, type) else type(model))
 
 
-INFERRED: dict[str, tuple[int, dict[str, Any]]] = {
-    # method, its number of arguments, and what it stands for
-    "sample": (4, {"samples": None}),
-    "fit_series": (2, {"closed_form": True, "bound_to_places": True}),
-    "at_step": (2, {"follows_training": True}),
-    "preview": (2, {"previews": True}),
+INFERRED: dict[str, tuple[tuple[set[str], ...], dict[str, Any]]] = {
+    # method, the names of its arguments, and what it stands for
+    "sample": (({"x"}, {"starts", "rows"}, {"samples", "members"}, {"generators"}), {"samples": None}),
+    "fit_series": (({"series"}, {"weight"}), {"closed_form": True, "bound_to_places": True}),
+    "at_step": (({"step"}, {"total"}), {"follows_training": True}),
+    "preview": (({"x"}, {"y"}), {"previews": True}),
 }
 
 
 @lru_cache(maxsize=256)
 def _inferred(kind: type) -> Abilities:
     found: dict[str, Any] = {}
-    for name, (count, meaning) in INFERRED.items():
+    for name, (arguments, meaning) in INFERRED.items():
         method = inspect.getattr_static(kind, name, None)
-        if inspect.isfunction(method) and _takes(method, count):
+        if inspect.isfunction(method) and _takes(method, arguments):
             found |= meaning
     return Abilities(**found)
 
 
-def _takes(method: Callable[..., Any], count: int) -> bool:
-    """Whether a method can be called with so many arguments by position."""
-    try:
-        inspect.signature(method).bind(None, *range(count))
-    except TypeError:
+def _takes(method: Callable[..., Any], arguments: Sequence[set[str]]) -> bool:
+    """Whether a method has these arguments by position, and no others but by keyword."""
+    known = list(inspect.signature(method).parameters.values())[1:]
+    named = [entry.name for entry in known if entry.kind in (entry.POSITIONAL_ONLY, entry.POSITIONAL_OR_KEYWORD)]
+    if len(named) != len(arguments) or any(entry.kind == entry.VAR_POSITIONAL for entry in known):
         return False
-    return True
+    return all(name in allowed for name, allowed in zip(named, arguments, strict=True))
 
 
 def config_of(model: nn.Module) -> Config | None:

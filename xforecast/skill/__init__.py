@@ -103,7 +103,8 @@ __all__ = [
 
 _FOR_OTHER_PARTS = {"Facts", "SCORES", "celsius_index", "is_temperature"}
 _EARLIER_NAMES = {"align"}
+_MODULES = {"protocols"}
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__} - _FOR_OTHER_PARTS - _EARLIER_NAMES)
+    return sorted({*__all__} - _FOR_OTHER_PARTS - _EARLIER_NAMES - _MODULES)

@@ -76,7 +76,7 @@ def match_times(
     """
     if keep not in ("all", "same_inits", "same_verifs"):
         raise InvalidOption("keep", keep, '"all", "same_inits" or "same_verifs"', 'keep="all" keeps every pair')
-    observed = with_index(observed, "time")
+    observed = _without_singles(with_index(observed, "time"), forecast)
     time = dimension(observed, "time")
     if not has_dates(observed[time]):
         raise undated(observed[time])
@@ -84,6 +84,12 @@ def match_times(
     if keep != "all":
         place = place.where(_comparable(forecast, place, keep), ABSENT)
     return take(_cells_of(observed, forecast, time), place)
+
+
+def _without_singles(observed: T, forecast: xr.DataArray | xr.Dataset) -> T:
+    """The observations without dimensions of length 1 that the forecast has as scalars, such as one depth."""
+    single = [name for name in observed.dims if observed.sizes[name] == 1 and name not in forecast.dims]
+    return observed.squeeze([name for name in single if name in forecast.coords], drop=True)
 
 
 def _cells_of(observed: T, forecast: xr.DataArray | xr.Dataset, time: Hashable) -> T:

@@ -9,7 +9,18 @@ import torch
 from torch import nn
 
 from xforecast.errors import InvalidOption, require
-from xforecast.models import MODELS, Config, build, config_class, configure, contract, describe, find_config, find_model
+from xforecast.models import (
+    MODELS,
+    Config,
+    build,
+    config_class,
+    configure,
+    contract,
+    describe,
+    find_config,
+    find_model,
+    name_of,
+)
 from xforecast.spec import DataSpec
 from xforecast.training.options import TrainingOptions
 from xforecast.training.prepare import Prepared
@@ -23,6 +34,9 @@ def network_for(model: Any, spec: DataSpec, *, fresh: bool) -> nn.Module:
         if not fresh:
             contract.check_shapes(model, spec)
             return model
+        if name_of(model) is None:
+            wanted = f"1 for a {type(model).__name__}, which cannot be built anew"
+            raise InvalidOption("members", "several", wanted, "members=1, or xforecast.models.register(...) its class")
         return build(**describe(model))
     if isinstance(model, Config):
         name = find_config(model)
@@ -33,7 +47,7 @@ def network_for(model: Any, spec: DataSpec, *, fresh: bool) -> nn.Module:
             )  # fmt: skip
         _check_channels(model, spec)
         return build(name, configure(model, _shape(spec)))
-    name = find_model(model)
+    name = find_model(model) if isinstance(model, str) else None
     if name is None:
         wanted = f"one of {', '.join(MODELS)}, a configuration or a module"
         raise InvalidOption("model", model, wanted, 'model="Earthformer"')

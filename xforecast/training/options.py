@@ -92,7 +92,7 @@ class TrainingOptions(Config):
             raise InvalidOption("gradient_clip", self.gradient_clip, "a positive number", "gradient_clip=1.0")
         if not 0 <= self.warmup < 1:
             raise InvalidOption("warmup", self.warmup, "a share of the steps, from 0 to below 1", "warmup=0.2")
-        if self.average is not None and not 0 < self.average < 1:
+        if self.average is not None and not (isinstance(self.average, float) and 0 < self.average < 1):
             raise InvalidOption("average", self.average, "a decay between 0 and 1", "average=0.999")
 
 

@@ -122,8 +122,11 @@ def _lengths(model: Any, history: int | None, horizon: int | None) -> tuple[int,
     """Numbers of steps in and out: those asked for, else those of the model's configuration."""
     config = model if isinstance(model, Config) else contract.config_of(model) if isinstance(model, nn.Module) else None
     own = (None, None) if config is None else config.lengths
-    lengths = (history or own[0], horizon or own[1])
-    if not all(lengths):
+    for option, value in (("history", history), ("horizon", horizon)):
+        if value is not None:
+            contract.check_positive(option, value)
+    lengths = (own[0] if history is None else history, own[1] if horizon is None else horizon)
+    if None in lengths:
         wanted = "two numbers of steps, such as history=12, horizon=6"
         raise InvalidOption("history, horizon", lengths, wanted, "history=12, horizon=6")
     return lengths  # type: ignore[return-value]
@@ -152,6 +155,8 @@ def _physical_units(model: Any) -> str | None:
     """The unit of the quantity itself, for a model that works on that, such as pySTEPS on rain rates."""
     if isinstance(model, nn.Module):
         return contract.abilities_of(model).units
+    if not isinstance(model, Config | str):
+        return None
     name = find_config(model) if isinstance(model, Config) else find_model(model)
     return None if name is None else contract.abilities_of(MODELS[name][0]).units
 

@@ -12,7 +12,7 @@ from torch import nn
 from xforecast.errors import InvalidOption
 from xforecast.models.blocks import Tiles
 from xforecast.models.catalogue import register
-from xforecast.models.constraints import Constraint, as_constraint, violation
+from xforecast.models.constraints import Constraint, as_constraint, is_latent, violation
 from xforecast.models.contract import Abilities, check_choice, check_shape
 from xforecast.models.prediff.alignment import KnowledgeAlignment, KnowledgeAlignmentConfig
 from xforecast.models.prediff.autoencoder import Autoencoder
@@ -502,7 +502,7 @@ class PreDiff(nn.Module):
         if strength == 0:
             return None
         if guidance == "decoder":
-            latent = constraint.latent
+            latent = is_latent(constraint)
             return DecoderGuidance(
                 denoise, self.config.schedule, constraint.residual, self._unscaled if latent else decode, strength,
                 through_denoiser=through_denoiser, cap=None if latent else GUIDANCE_CAP,
@@ -526,7 +526,7 @@ class PreDiff(nn.Module):
 
     def _residual(self, constraint: Constraint, clean: torch.Tensor, forecast: torch.Tensor) -> torch.Tensor:
         """Norm of the residual of samples, (n,)."""
-        return violation(constraint.residual(self._unscaled(clean) if constraint.latent else forecast))
+        return violation(constraint.residual(self._unscaled(clean) if is_latent(constraint) else forecast))
 
 
 register(PreDiff, PreDiffConfig)

@@ -13,7 +13,7 @@ from torch import nn
 from xforecast.errors import InvalidOption
 from xforecast.models.blocks import tiled
 from xforecast.models.catalogue import MODELS, build, register
-from xforecast.models.constraints import as_constraint
+from xforecast.models.constraints import as_constraint, is_latent
 from xforecast.models.contract import abilities_of, check_choice, draws_samples
 from xforecast.models.earthformer import Earthformer, EarthformerConfig
 from xforecast.models.wrappers.config import ConfigOfModel
@@ -363,7 +363,7 @@ class Moving(nn.Module):
             start = start[own] if isinstance(start, torch.Tensor) else start
             if constraint is not None:
                 constraint = as_constraint(constraint)
-                if not constraint.latent:
+                if not is_latent(constraint):
                     constraint = constraint.prepare(x[own])
                 options["constraint"] = constraint.seen_through(
                     lambda field: self.scattered(start + field, paths), settled=True
