@@ -224,6 +224,18 @@ def ways_without_law(house: House, room: str, laws: str) -> list[str]:
     return broken
 
 
+def without_remedy(house: House, error: str = "InvalidOption") -> list[str]:
+    """Errors that say what was found and what was wanted, and not what to do."""
+    broken = []
+    for module, tree in house.trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == error:
+                several = any(isinstance(argument, ast.Starred) for argument in node.args)
+                if not several and len(node.args) + len(node.keywords) < 4:
+                    broken.append(f"{module}:{node.lineno}: {ast.unparse(node)}")
+    return broken
+
+
 def unguarded(house: House, tests: Path) -> list[str]:
     """Files that no test file in the mirrored folder guards, by its name or in the first lines of its docstring."""
     broken = []

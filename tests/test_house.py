@@ -304,3 +304,16 @@ def test_the_rule_of_the_mirror_notices(small, tmp_path):
     package = small({"low/a.py": "", "low/c.py": "", "low/d.py": ""})
     (folder / "test_a.py").write_text('"""Also guards `c.py`."""\n')
     assert house.unguarded(package, tmp_path / "tests") == ["low/d.py"]
+
+
+# ------------------------------------------------------------------ errors
+
+
+def test_every_error_about_an_option_has_a_remedy():
+    assert not house.without_remedy(PACKAGE)
+
+
+def test_the_rule_of_remedies_notices(small):
+    sound = "def f(x):\n    raise InvalidOption('x', x, '1', 'x=1')\n"
+    assert not house.without_remedy(small({"a.py": sound}))
+    assert house.without_remedy(small({"a.py": sound.replace(", 'x=1'", "")}))

@@ -28,6 +28,7 @@ from xforecast.cf import (
     with_index,
 )
 from xforecast.errors import InvalidOption
+from xforecast.labels import make_spec
 from xforecast.spec import DataSpec, Grid, Variable
 
 LAT, LON = np.arange(-10.0, 11.0, 5.0), np.arange(185.0, 246.0, 5.0)
@@ -102,6 +103,7 @@ def hindcast(samples: int = 2, leads: int = 3) -> xr.DataArray:
 SPEC = DataSpec(
     [Variable("sst", "degC", ["sea_surface_temperature"])], Grid.latlon(LAT, LON), "1 month", history=2, horizon=3
 )
+INNER = Grid.latlon(LAT[1:-1], LON[1:-1])
 FORECASTER = persistence(SPEC)
 PLAIN, FORECAST = sst(), hindcast()
 INDEX = skill.nino34(spelt(PLAIN, {"y": Spelling("lat"), "x": Spelling("lon")})).values
@@ -133,6 +135,9 @@ def labels_accept(how: dict[str, Spelling]) -> xr.DataArray:
     forecast = FORECASTER.forecast(record, init="2001-06").sst
     np.testing.assert_allclose(forecast, EXPECTED)
     assert float(skill.rmse(forecast, record)) == pytest.approx(float(skill.rmse(EXPECTED, PLAIN)))
+    assert make_spec(record, history=2, horizon=3).input_shape == SPEC.input_shape
+    first = record.isel({find_axis(record, "time"): slice(2)})
+    np.testing.assert_allclose(xf.regrid(first, INNER), xf.regrid(PLAIN.isel(time=slice(2)), INNER))
     return forecast
 
 
