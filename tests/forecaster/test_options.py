@@ -123,7 +123,7 @@ def test_options_are_checked_once(monkeypatch, diffusion):
         coords={"time": xr.date_range("2024-06-01", periods=2, freq="5min")},
     )  # fmt: skip
     diffusion.forecast(rain, samples=3, steps=2, batch_size=2)
-    assert len(calls) == 1
+    assert (len(calls), len(made)) == (1, 1)
 
 
 def test_a_name_that_is_no_option_is_refused_with_the_nearest():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -106,9 +107,11 @@ class ForecastOptions:
             An option of a value that cannot work with the model.
         """
         asked = cls(**options)
-        asked = replace(asked, samples=predictor.count(asked.samples), horizon=_horizon(asked.horizon, predictor.spec))
-        object.__setattr__(asked, "drawing", asked._drawing(predictor))
-        return asked
+        return asked._with(
+            samples=predictor.count(asked.samples),
+            horizon=_horizon(asked.horizon, predictor.spec),
+            drawing=asked._drawing(predictor),
+        )
 
     def _drawing(self, predictor: Predictor) -> SamplingOptions | None:
         kind, given = predictor.abilities.sampling, self._given()
@@ -138,14 +141,15 @@ class ForecastOptions:
 
     def with_constraint(self, constraint: Any) -> Self:
         """The options with another constraint in place of the one that there was."""
-        made = self._with(constraint=constraint)
         assert self.drawing is not None
-        object.__setattr__(made, "drawing", replace(self.drawing, constraint=constraint))  # type: ignore[call-arg]
-        return made
+        drawing = replace(self.drawing, constraint=constraint)  # type: ignore[call-arg]
+        return self._with(constraint=constraint, drawing=drawing)
 
     def _with(self, **changes: Any) -> Self:
-        made = replace(self, **changes)
-        object.__setattr__(made, "drawing", self.drawing)
+        """The options with other values that need no check."""
+        made = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, value)
         return made
 
     def to_dict(self) -> dict[str, Any]:
