@@ -8,7 +8,7 @@ import pytest
 
 import xforecast as xf
 
-BESIDES = {"protocols", "NBody"}
+BESIDES = {"NBody"}
 """A module of further scores, and the options of a data set."""
 
 
@@ -37,7 +37,7 @@ def test_pictures_are_offered_and_their_helpers_are_not():
 
 
 def test_scores_are_offered_and_their_table_is_not():
-    assert {"rmse", "nino34", "match_times", "protocols"} <= set(dir(xf.skill))
+    assert {"rmse", "nino34", "match_times"} <= set(dir(xf.skill))
     assert not {"SCORES", "np", "_pairs", "enso"} & set(dir(xf.skill))
 
 

@@ -132,7 +132,7 @@ class Pictures:
         return roc_curve(self._obj, ax=ax, title=title)
 
 
-PICTURES = tuple(name for name in vars(Pictures) if not name.startswith("_"))
+PICTURES = tuple(sorted(name for name in vars(Pictures) if not name.startswith("_")))
 
 Pictures.rank_histogram = Pictures.rank_diagram  # type: ignore[attr-defined]  # its former name
 

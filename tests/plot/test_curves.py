@@ -216,7 +216,7 @@ def test_the_accessor_has_every_picture_and_holds_nothing():
     assert len(pictures.maps(leads=[1, 2]).axes) == 3
     assert xr.Dataset({"sst": fc}).earthformer.plot.maps(leads=[1]).get_suptitle()
     assert by_lead().earthformer.plot.skill_by_lead().get_ylabel() == "Correlation"
-    with pytest.raises(AttributeError, match="no picture 'globe'; there are maps, animate"):
+    with pytest.raises(AttributeError, match="no picture 'globe'; there are animate, maps"):
         pictures.globe  # noqa: B018
 
 
