@@ -343,14 +343,14 @@ class Forecaster:
         """
         x = np.asarray(x)
         self.predictor.check_shape(x)
-        numbers = self.predictor.numbers(samples)
+        drawn = self.predictor.which(samples)
         for option, value in options.items():
             if option not in OF_ARRAYS:
                 raise unknown_option(option, value, ["seed", "starts", "progress", *OF_ARRAYS])
         asked = ForecastOptions.of(self.predictor, seed=seed, progress=progress, **options)
         starts = keys if starts is None else starts
         identity = np.arange(len(x)) if starts is None else np.asarray(starts, np.int64)
-        return self.predictor.predict(x, numbers, identity, asked)
+        return self.predictor.predict(x, drawn, identity, asked)
 
     # -------------------------------------------------------------- files
 

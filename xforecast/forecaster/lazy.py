@@ -147,7 +147,7 @@ def lazily(
     spec, lazy = predictor.spec, histories.chunks is not None
     horizon, targets = asked.horizon or spec.horizon, len(spec.targets)
     starts = xr.DataArray(date_keys(ready.starts.init), dims="init")
-    samples = xr.DataArray(predictor.numbers(asked.samples), dims="sample")
+    samples = xr.DataArray(predictor.which(asked.samples), dims="sample")
     if lazy:
         asked = asked.for_workers()
         size = _block(samples.size * horizon * histories.sizes["y"] * histories.sizes["x"] * targets * 4)

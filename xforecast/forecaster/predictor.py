@@ -106,15 +106,15 @@ class Predictor:
             raise InvalidOption("samples", count, f"at most {limit}: {self.name} {kind}", f"samples={limit}")
         return count
 
-    def numbers(self, samples: int | Sequence[int] | np.ndarray | None) -> np.ndarray:
-        """The numbers of the samples to draw, from how many or which."""
+    def which(self, samples: int | Sequence[int] | np.ndarray | None) -> np.ndarray:
+        """The samples to draw by their numbers, from how many or which."""
         if samples is None or np.ndim(samples) == 0:
             return np.arange(self.count(samples))
-        numbers = np.asarray(samples)
-        if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+        chosen = np.asarray(samples)
+        if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iu" or chosen.min() < 0:
             raise InvalidOption("samples", samples, "how many, or a list of numbers from 0", "samples=4")
-        self.count(int(numbers.max()) + 1)
-        return numbers.astype(np.int64)
+        self.count(int(chosen.max()) + 1)
+        return chosen.astype(np.int64)
 
     # -------------------------------------------------------------- which fields
 
@@ -137,7 +137,7 @@ class Predictor:
     # -------------------------------------------------------------- the forecast
 
     def predict(
-        self, x: np.ndarray, numbers: np.ndarray, starts: np.ndarray, asked: ForecastOptions
+        self, x: np.ndarray, samples: np.ndarray, starts: np.ndarray, asked: ForecastOptions
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Forecast arrays.
 
@@ -146,8 +146,8 @@ class Predictor:
         x : numpy.ndarray
             Shape (init, history, y, x, channel), in the spec's units and quantities, missing values
             as NaN; calendar channels last. Where the spec's grid is any window, y and x may be larger.
-        numbers : numpy.ndarray of int
-            The samples to draw.
+        samples : numpy.ndarray of int
+            The numbers of the samples to draw.
         starts : numpy.ndarray of int
             Identity of each start for the random numbers.
         asked : ForecastOptions
@@ -166,7 +166,7 @@ class Predictor:
             )
         network_in = torch.from_numpy(normalise(x, self.spec))
         model = self._on(pick_device(asked.device))
-        runs = _Runs(model, self.spec, network_in, numbers, starts, asked)
+        runs = _Runs(model, self.spec, network_in, samples, starts, asked)
         size = self._batch_size(runs.device) if asked.batch_size == "auto" else int(asked.batch_size)
         if runs.constraint is not None:
             history = network_in[runs.start_of[:size]].to(runs.device)
@@ -227,7 +227,7 @@ class _Runs:
     model: Any
     spec: DataSpec
     histories: torch.Tensor
-    numbers: np.ndarray
+    samples: np.ndarray
     starts: np.ndarray
     asked: ForecastOptions
     contexts: dict[int, tuple[torch.Tensor, ...]] = field(default_factory=dict)
@@ -236,9 +236,9 @@ class _Runs:
         self.abilities = contract.abilities_of(self.model)
         self.drawn = contract.draws_samples(self.model)
         self.device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
-        count = len(self.numbers) if self.drawn else 1
+        count = len(self.samples) if self.drawn else 1
         self.start_of = np.repeat(np.arange(len(self.histories)), count)
-        self.sample_of = np.tile(self.numbers, len(self.histories)) if self.drawn else np.zeros_like(self.start_of)
+        self.sample_of = np.tile(self.samples, len(self.histories)) if self.drawn else np.zeros_like(self.start_of)
         self.options = {} if self.asked.drawing is None else self.asked.drawing.to_dict()
         self.constraint: Constraint | None = None
         if self.options.get("constraint") is not None:
