@@ -6,16 +6,15 @@ tables here, and refuses a name that is no option with the nearest name that is 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from xforecast.errors import InvalidOption
+from xforecast.errors import InvalidOption, did_you_mean
 
-__all__ = ["FIT", "FORECAST", "door", "first_sentence", "unknown_option"]
+__all__ = ["FIT", "FORECAST", "door", "first_sentence", "one_of_two_names", "unknown_option"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -216,11 +215,24 @@ def door(table: Mapping[str, tuple[str, str]]) -> Callable[[Function], Function]
 
 def unknown_option(name: str, value: Any, names: Sequence[str]) -> InvalidOption:
     """The error for a name that is no option."""
-    close = difflib.get_close_matches(name, names, 1)
-    remedy = f"did you mean {close[0]!r}?" if close else f"leave {name}= out"
-    if "sampling" in names and not close:
-        remedy += f", or sampling={{{name!r}: {value!r}}} for an option of sampling of a model of your own"
-    return InvalidOption(name, value, f"an option among {', '.join(names)}", remedy)
+    otherwise = f"leave {name}= out"
+    if "sampling" in names:
+        otherwise += f", or sampling={{{name!r}: {value!r}}} for an option of sampling of a model of your own"
+    wanted = f"an option among {', '.join(names)}"
+    return InvalidOption(name, value, wanted, did_you_mean(name, names, otherwise))
+
+
+def one_of_two_names(former: str, value: Any, name: str, named: Any) -> Any:
+    """The value of an option that had another name, which may be given by either.
+
+    Examples
+    --------
+    >>> one_of_two_names("base", ("1951", "1980"), "base_period", None)
+    ('1951', '1980')
+    """
+    if value is not None and named not in (None, value):
+        raise InvalidOption(former, f"{value!r}, and {name} {named!r}", "one of the two", f"leave {former}= out")
+    return value if named is None else named
 
 
 def _explained(doc: str, names: list[str], table: Mapping[str, tuple[str, str]]) -> str:

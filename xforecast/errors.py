@@ -16,8 +16,10 @@ Each message says what was found, what was wanted and what to do.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
+from collections.abc import Iterable
 from types import ModuleType
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "UnknownForecaster",
     "XForecastError",
     "XForecastWarning",
+    "did_you_mean",
     "require",
 ]
 
@@ -69,6 +72,20 @@ class InvalidOption(XForecastError, ValueError):  # noqa: N818
     def __init__(self, option: str, found: object, wanted: str, remedy: str = ""):
         message = f"{option}: found {found!r}, wanted {wanted}"
         super().__init__(f"{message}\n  -> {remedy}" if remedy else message)
+
+
+def did_you_mean(name: str, names: Iterable[str], otherwise: str) -> str:
+    """The remedy for a name that is none of the known ones.
+
+    Examples
+    --------
+    >>> did_you_mean("sample", ["samples", "seed"], "leave sample= out")
+    "did you mean 'samples'?"
+    >>> did_you_mean("colour", ["samples", "seed"], "leave colour= out")
+    'leave colour= out'
+    """
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
 
 
 class UnknownForecaster(XForecastError, LookupError):  # noqa: N818

@@ -9,7 +9,7 @@ from xforecast.forecaster.options import ForecastOptions
 from xforecast.forecaster.overview import overview
 from xforecast.forecaster.predictor import Predictor
 from xforecast.forecaster.randomness import generator
-from xforecast.forecaster.registry import IN_PACKAGE, check, forecast, load, regrid, which_fit
+from xforecast.forecaster.registry import IN_PACKAGE, check, forecast, load, regrid
 
 __all__ = [
     "CONFIG_FILE",
@@ -26,5 +26,4 @@ __all__ = [
     "overview",
     "pick_device",
     "regrid",
-    "which_fit",
 ]

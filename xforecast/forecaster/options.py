@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from xforecast.errors import InvalidOption
+from xforecast._doors import one_of_two_names
+from xforecast.errors import InvalidOption, did_you_mean
 from xforecast.forecaster.devices import pick_device, pick_precision
 from xforecast.models import SamplingOptions
 
@@ -83,12 +83,9 @@ class ForecastOptions:
             positive("batch_size", self.batch_size, "batch_size='auto'")
         if not _is_whole(self.seed) or not -(2**63) <= self.seed < 2**63:
             raise InvalidOption("seed", self.seed, "a whole number of at most 64 bits", "seed=0")
-        if self.climatology is not None:  # the former name
-            if self.base_period not in (None, self.climatology):
-                found = f"{self.climatology!r}, and base_period {self.base_period!r}"
-                raise InvalidOption("climatology", found, "one of the two", "leave climatology= out")
-            object.__setattr__(self, "base_period", self.climatology)
-            object.__setattr__(self, "climatology", None)
+        period = one_of_two_names("climatology", self.climatology, "base_period", self.base_period)
+        object.__setattr__(self, "base_period", period)
+        object.__setattr__(self, "climatology", None)
 
     @classmethod
     def of(cls, predictor: Predictor, **options: Any) -> Self:
@@ -186,7 +183,6 @@ def _unknown(option: str, value: Any, names: tuple[str, ...], model: str) -> Inv
     if option in OF_SAMPLES:
         wanted = f"nothing: {model} does not sample by diffusion"
         return InvalidOption(option, value, wanted, f"leave {option}= out")
-    close = difflib.get_close_matches(option, names, 1)
-    remedy = f"did you mean {close[0]!r}?" if close else f"leave {option!r} out of sampling="
+    remedy = did_you_mean(option, names, f"leave {option!r} out of sampling=")
     wanted = f"an option among {', '.join(names)}" if names else f"nothing: {model} has no options of sampling"
     return InvalidOption(option, value, wanted, remedy)

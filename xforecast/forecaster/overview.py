@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
 import xarray as xr
 
 from xforecast.cf import find_dimension
 from xforecast.errors import XForecastError
 from xforecast.forecaster.registry import IN_PACKAGE, load
-from xforecast.labels import Report
+from xforecast.labels import Report, date_text
 
 __all__ = ["Overview", "overview"]
 
@@ -80,13 +79,8 @@ def overview(data: xr.Dataset | xr.DataArray) -> Overview:
             if reason.topic != "variable":  # the data have what it takes
                 near.append(name)
         else:
-            fits[name] = _day(ready.starts.init[-1])
+            fits[name] = date_text(ready.starts.init[-1]).replace("T", " ")
     return Overview(type(data).__name__, fits, misfits, _calls(data, list(fits), near or list(misfits)))
-
-
-def _day(time) -> str:
-    text = str(np.datetime_as_string(time, unit="m")) if isinstance(time, np.datetime64) else time.isoformat()
-    return text[:16].removesuffix("T00:00").replace("T", " ")
 
 
 def _is_forecast(data: xr.Dataset | xr.DataArray) -> bool:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
@@ -17,7 +16,7 @@ import xarray as xr
 
 from xforecast._doors import FORECAST, door
 from xforecast.cf import Ambiguous, find_variable
-from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster
+from xforecast.errors import CheckpointError, InvalidOption, UnknownForecaster, did_you_mean
 from xforecast.forecaster import plugins
 from xforecast.forecaster.fetch import fetched_folder, file_name, is_fetched
 from xforecast.forecaster.folder import CONFIG_FILE
@@ -26,7 +25,7 @@ from xforecast.forecaster.published import PUBLISHED
 from xforecast.labels import Report, to_grid
 from xforecast.spec import DataSpec, Grid
 
-__all__ = ["IN_PACKAGE", "check", "forecast", "in_package", "load", "regrid", "which_fit"]
+__all__ = ["IN_PACKAGE", "check", "forecast", "in_package", "load", "regrid"]
 
 Data = TypeVar("Data", xr.DataArray, xr.Dataset)
 
@@ -198,24 +197,12 @@ def regrid(
     return to_grid(ds, grid, method=method, min_coverage=min_coverage)
 
 
-def which_fit(ds: xr.Dataset | xr.DataArray, **selection: Any) -> dict[str, Report]:
-    """What the forecasters of the package that are chosen without being named say of data, by name.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset or xarray.DataArray
-    **selection
-        Options of `check`.
-    """
-    return {name: load(name).check(ds, **selection) for name, automatic in IN_PACKAGE.items() if automatic}
-
-
 def _choose(ds, model: Any, **selection: Any) -> Forecaster:
     if isinstance(model, Forecaster):
         return model
     if model is not None:
         return load(model)
-    reports = which_fit(ds, **selection)
+    reports = {name: load(name).check(ds, **selection) for name, automatic in IN_PACKAGE.items() if automatic}
     fitting = [name for name, report in reports.items() if report.ok]
     if len(fitting) == 1:
         return load(fitting[0])
@@ -286,6 +273,7 @@ def _load_once(folder: str, changed: int) -> Forecaster:
 
 
 def in_package(name: str) -> Path:
+    """The folder of a forecaster of the package."""
     return Path(str(files("xforecast"))) / "weights" / name
 
 
@@ -312,8 +300,7 @@ def _folder(name: str | os.PathLike) -> Path | Forecaster:
     if text in plugins.offered():
         return plugins.find(text)
     known = [*IN_PACKAGE, *PUBLISHED, *plugins.offered()]
-    close = difflib.get_close_matches(text, known, 1)
     raise UnknownForecaster(
         f"found {text!r}, wanted a folder with a {CONFIG_FILE} or one of {', '.join(known)}\n"
-        f"  -> {f'did you mean {close[0]!r}?' if close else 'xforecast.list_models()'}"
+        f"  -> {did_you_mean(text, known, 'xforecast.list_models()')}"
     )

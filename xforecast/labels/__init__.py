@@ -7,7 +7,7 @@ from xforecast.labels.describe import arrays_of, fields_of, make_spec, names_of,
 from xforecast.labels.regions import region_weights
 from xforecast.labels.regridding import to_grid
 from xforecast.labels.report import Finding, Report
-from xforecast.labels.starts import Starts
+from xforecast.labels.starts import Starts, date_text
 from xforecast.labels.values import check_values
 from xforecast.labels.variables import as_dataset
 from xforecast.labels.way_back import Source, valid_times
@@ -25,6 +25,7 @@ __all__ = [
     "check_values",
     "conform",
     "conform_record",
+    "date_text",
     "detrend",
     "fields_of",
     "label",

@@ -13,7 +13,7 @@ from xforecast.cf import axis_coordinate
 from xforecast.labels.report import Report
 from xforecast.spec import DataSpec, TimeStep, is_cftime, is_cftime_date, month_numbers, seconds_between
 
-__all__ = ["Starts", "select_starts", "sorted_times"]
+__all__ = ["Starts", "date_text", "select_starts", "sorted_times"]
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def select_starts(
         report.error(
             "time",
             f"too few steps before {_list(times[positions[early]])}: each start needs {spec.history} steps up to and "
-            f"including it; the data begin {_show(times[0])}",
-            f"the first possible start is {_show(times[spec.history - 1])}",
+            f"including it; the data begin {date_text(times[0])}",
+            f"the first possible start is {date_text(times[spec.history - 1])}",
         )
         return None
     if early.any() and not (isinstance(init, str) and init == "all"):
@@ -190,7 +190,7 @@ def _resampled(step: TimeStep, dim: Hashable) -> str:
 
 def _gaps(times: np.ndarray, numbers: np.ndarray, step: TimeStep) -> str:
     after = np.flatnonzero(np.diff(numbers) > 1)
-    shown = [f"{numbers[i + 1] - numbers[i] - 1} x {step} missing after {_show(times[i])}" for i in after[:3]]
+    shown = [f"{numbers[i + 1] - numbers[i] - 1} x {step} missing after {date_text(times[i])}" for i in after[:3]]
     return "; ".join(shown) + (" ..." if len(after) > 3 else "")
 
 
@@ -217,7 +217,8 @@ def _choose(times: np.ndarray, spec: DataSpec, init: object, report: Report) -> 
         if positions is None or not positions.size:
             report.error(
                 "init",
-                f"no start in {init.start} to {init.stop}; the data run from {_show(times[0])} to {_show(times[-1])}",
+                f"no start in {init.start} to {init.stop}; the data run from {date_text(times[0])} "
+                f"to {date_text(times[-1])}",
                 "choose dates inside the record",
             )
             return None
@@ -234,9 +235,9 @@ def _choose(times: np.ndarray, spec: DataSpec, init: object, report: Report) -> 
     if missing := [str(item) for item, position in zip(items, found, strict=True) if position is None]:
         report.error(
             "init",
-            f"not on the time axis: {', '.join(missing[:3])}; the data run from {_show(times[0])} "
-            f"to {_show(times[-1])}",
-            f"choose stamps of the data, such as {_show(times[-1])}",
+            f"not on the time axis: {', '.join(missing[:3])}; the data run from {date_text(times[0])} "
+            f"to {date_text(times[-1])}",
+            f"choose stamps of the data, such as {date_text(times[-1])}",
         )
         return None
     return np.array(found, int), False
@@ -291,11 +292,12 @@ def _month_of(item: object) -> int | None:
     return int(date.astype("datetime64[M]").astype(np.int64)) + 12 * 1970
 
 
-def _show(time) -> str:
+def date_text(time) -> str:
+    """A time stamp of any calendar as text, with the time of day where it is not midnight."""
     text = str(np.datetime_as_string(time, unit="m")) if isinstance(time, np.datetime64) else time.isoformat()
     return text[:10] if text[10:] in ("", "T00:00", "T00:00:00") else text[:16]
 
 
 def _list(times: np.ndarray) -> str:
-    shown = ", ".join(_show(time) for time in times[:3])
+    shown = ", ".join(date_text(time) for time in times[:3])
     return shown + (f" and {len(times) - 3} more" if len(times) > 3 else "")

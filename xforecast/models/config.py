@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from xforecast.errors import InvalidOption
+from xforecast.errors import InvalidOption, did_you_mean
 
-__all__ = ["Config", "check_axes", "check_choice", "check_positive"]
+__all__ = ["Config", "check_axes", "check_choice", "check_positive", "size_of"]
 
 
 # ------------------------------------------------------------------ configurations
@@ -150,6 +150,17 @@ def _config_in(hint: Any) -> type[Config] | None:
 # ------------------------------------------------------------------ checks
 
 
+def size_of(shape: Mapping[str, Any]) -> dict[str, Any]:
+    """The size of the data by name, as ``of_size`` takes it, from a shape as in :meth:`Config.for_data`.
+
+    Examples
+    --------
+    >>> size_of({"history": 4, "horizon": 3, "grid": (8, 8), "input_channels": 1, "output_channels": 1})
+    {'history': 4, 'horizon': 3, 'grid': (8, 8), 'channels': 1}
+    """
+    return {name: shape[name] for name in ("history", "horizon", "grid")} | {"channels": shape["input_channels"]}
+
+
 def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
     """Raise :class:`~xforecast.errors.InvalidOption` unless `value` is one of `choices`.
 
@@ -162,11 +173,8 @@ def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
       -> did you mean 'zeros'?
     """
     if value not in choices:
-        close = difflib.get_close_matches(str(value), choices, 1)
-        raise InvalidOption(
-            option, value, f"one of {', '.join(choices)}",
-            f"did you mean {close[0]!r}?" if close else f"for example {next(iter(choices))!r}",
-        )  # fmt: skip
+        remedy = did_you_mean(str(value), choices, f"for example {next(iter(choices))!r}")
+        raise InvalidOption(option, value, f"one of {', '.join(choices)}", remedy)
 
 
 def check_positive(option: str, *values: Any, least: int = 1) -> None:

@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from xforecast._doors import FIT, door
+from xforecast._doors import FIT, door, one_of_two_names
 from xforecast._version import __version__
 from xforecast.errors import InvalidOption
 from xforecast.forecaster import Forecaster
@@ -133,7 +133,7 @@ def fit(
     prepared = prepare(
         ds, model, origin, label=label, spec=spec, valid=valid, in_memory=in_memory, area_weights=area_weights,
         history=history, horizon=horizon, variables=variables, targets=targets,
-        base=_one("base", base, "base_period", base_period), calendar=calendar, transform=transform,
+        base=one_of_two_names("base", base, "base_period", base_period), calendar=calendar, transform=transform,
     )  # fmt: skip
     if origin is not None:
         members, model = origin.members(members), origin.model
@@ -146,13 +146,6 @@ def _chosen(**given: Any) -> dict[str, Any]:
     """Options that are others than the defaults: they go before what a part of a model asks for by itself."""
     usual = TrainingOptions().to_dict()
     return {name: value for name, value in given.items() if value != usual[name]}
-
-
-def _one(former: str, value: Any, name: str, named: Any) -> Any:
-    """An option that had another name."""
-    if value is not None and named not in (None, value):
-        raise InvalidOption(former, f"{value!r}, and {name} {named!r}", "one of the two", f"leave {former}= out")
-    return value if named is None else named
 
 
 def _label(model: Any, origin: Origin | None) -> str:

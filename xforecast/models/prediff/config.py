@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from xforecast.errors import InvalidOption
+from xforecast.models.config import size_of
 from xforecast.models.contract import Config, SamplingOptions, check_choice
 from xforecast.models.prediff.alignment import KnowledgeAlignmentConfig
 from xforecast.models.prediff.autoencoder import AutoencoderConfig
@@ -116,10 +117,10 @@ class PreDiffConfig(Config):
 
     @classmethod
     def for_data(cls, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Self:
-        return super().for_data(shape, options) if options else cls.of_size(**_size(shape))
+        return super().for_data(shape, options) if options else cls.of_size(**size_of(shape))
 
     def fitted_to(self, shape: Mapping[str, Any]) -> Self:
-        return self.fitted(**_size(shape))
+        return self.fitted(**size_of(shape))
 
     @classmethod
     def of_size(cls, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
@@ -153,10 +154,6 @@ class PreDiffConfig(Config):
             alignment=alignment,
             grid=grid,
         )
-
-
-def _size(shape: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: shape[name] for name in ("history", "horizon", "grid")} | {"channels": shape["input_channels"]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from torch import nn
 from xforecast.errors import InvalidOption
 from xforecast.models.blocks import tiled
 from xforecast.models.catalogue import MODELS, build, register
+from xforecast.models.config import size_of
 from xforecast.models.constraints import as_constraint, is_latent
 from xforecast.models.contract import abilities_of, check_choice, draws_samples
 from xforecast.models.earthformer import Earthformer, EarthformerConfig
@@ -93,10 +94,7 @@ class MovingConfig(ConfigOfModel):
 
     @classmethod
     def for_data(cls, shape: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Self:
-        if options:
-            return super().for_data(shape, options)
-        size: dict[str, Any] = {name: shape[name] for name in ("history", "horizon", "grid")}
-        return cls.of_size(**size, channels=shape["input_channels"])
+        return super().for_data(shape, options) if options else cls.of_size(**size_of(shape))
 
     @classmethod
     def of_size(cls, *, history: int, horizon: int, grid: tuple[int, int], channels: int = 1) -> Self:
